@@ -1,0 +1,53 @@
+# Needs make and Python 3.11 or newer; everything else is installed, pinned and hash-checked, into
+# .venv on the first call. PYTHON=/path/to/python chooses the Python.
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEVELOPMENT := $(VENV)/.development
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: demo test bench lint fuzz lock clean help
+
+demo: $(RUNTIME)  ## a synthetic city, the whole chain on it; results in demo/
+	@$(BIN)/rsd demo demo
+
+test: $(DEVELOPMENT)  ## the whole test suite
+	@$(BIN)/python -m pytest
+
+bench: $(DEVELOPMENT)  ## the benchmarks, side by side with other ways
+	@$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only -s
+
+lint: $(DEVELOPMENT)  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+fuzz: $(DEVELOPMENT)  ## every property test with 2,000 random examples instead of 100
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests -m "hypothesis or fuzz"
+
+lock: $(DEVELOPMENT)  ## renew the hashes and pin what is new; UPGRADE=1 takes the newest versions
+	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+clean:  ## remove all that make made, .venv and demo/ included
+	rm -rf $(VENV) demo build dist *.egg-info .benchmarks .hypothesis .mypy_cache \
+		.pytest_cache .ruff_cache benchmarks/data
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target what; do \
+		printf 'make %-6s %s\n' "$$target" "$$what"; done
+
+$(BIN)/python:
+	@PYTHON='$(PYTHON)' sh tools/make_venv.sh $(VENV)
+
+$(RUNTIME): constraints.txt pyproject.toml | $(BIN)/python
+	@echo "installing what rsd needs to run (once)"
+	@$(PIP) --require-hashes --only-binary=:all: -r constraints.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEVELOPMENT): constraints-dev.txt $(RUNTIME)
+	@echo "installing the test tools (once)"
+	@$(PIP) --require-hashes --only-binary=:all: -r constraints-dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""The command line of rsd: parse, call one function of rsd, print."""

@@ -1,0 +1,100 @@
+"""The command `rsd`. Heavy imports happen inside the command that needs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+from cli.demo_commands import demo, simulate
+from cli.lake_commands import find, ingest, init, run
+from cli.read_commands import aggregate, explain, export, formats, quarantine, query, regulations
+from rsd.errors import RsdError, StorageError
+from rsd.version import VERSION
+
+_INTERRUPTED, _TERMINATED, _FAULT = 130, 143, 1
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: unwind, clean up, and end with 143."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="rsd")
+def commands() -> None:
+    """Validate, score, judge and aggregate roadside remote-sensing emission records.
+
+    Start with `rsd demo`, or `rsd init LAKE` and `rsd run LAKE DUMP…`. Data goes to the standard
+    output, everything else to the standard error.
+
+    Exit codes: 0 done; 1 internal fault; 2 usage; 3 an input refused as a whole; 4 done, but more
+    quarantined than the limit; 5 another run holds the lake; 6 storage; 7 integrity check failed;
+    8 refused by policy; 130, 143 interrupted.
+    """
+
+
+for _command in (demo, init, run, ingest, find, export, explain, aggregate, query, quarantine,
+                 formats, regulations, simulate):
+    commands.add_command(_command)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _say(text: str) -> None:
+    click.echo(f"rsd: {text}", err=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: list[str] | None) -> int:
+    try:
+        result: Any = commands.main(args=arguments, prog_name="rsd", standalone_mode=False)
+    except RsdError as error:
+        _say(str(error))
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted; what was not committed is cleaned up by the next run")
+        return _INTERRUPTED
+    except Terminated:
+        _say("terminated; what was not committed is cleaned up by the next run")
+        return _TERMINATED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        _say(str(StorageError("the system refused", where=str(error.filename or "storage"),
+                              found=error.strerror or str(error),
+                              remedy="Check the disk and permissions, then run again.")))
+        return StorageError.exit_code
+    except Exception as error:
+        if os.environ.get("RSD_TRACEBACK"):
+            raise
+        # the text of an unforeseen error may quote data; its kind and place are enough to report
+        place = _place(error)
+        _say(f"internal fault ({type(error).__name__} at {place}); nothing uncommitted is kept. "
+             "Please report it; RSD_TRACEBACK=1 shows the trace.")
+        return _FAULT
+    return result if isinstance(result, int) else 0
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "unknown place"
+    code = trace.tb_frame.f_code
+    return f"{os.path.basename(code.co_filename)}:{trace.tb_lineno}"

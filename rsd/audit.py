@@ -1,0 +1,198 @@
+"""The audit log: who did what, in a chain of hashes that shows every later change.
+
+One JSON object a line in ``restricted/audit/audit.jsonl``: ``seq, at, actor, action, details,
+prev, hash``, where ``hash`` is SHA-256 over the record without it and ``prev`` the hash before. A
+record is durable before the answer that it speaks of is shown. That the tail was cut off shows
+only against a head (`Head`) that was kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import hashlib
+import json
+import os
+import pwd
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsd.errors import IntegrityError, StorageError
+from rsd.storage import disk
+
+GENESIS = "0" * 64
+"""What the first record has as its predecessor's hash."""
+
+TORN = "audit torn tail"
+"""Action of the record that says that a crash had left a part of a record."""
+
+_FIELDS = {"seq", "at", "actor", "action", "details", "prev", "hash"}
+_BLOCK = 65_536  # bytes read at a time, backwards, to find the last line
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last record of a log: its number and hash. Give it to somebody else to keep."""
+
+    seq: int
+    hash: str
+
+
+def audit_path(lake: Path) -> Path:
+    """Return where a lake's audit log is."""
+    return lake / "restricted" / "audit" / "audit.jsonl"
+
+
+def append(lake: Path, action: str, details: Mapping[str, object], *,
+           actor: str | None = None) -> Head:
+    """Write one record, durably, and return the new head.
+
+    ``details`` takes JSON values and no secret. ``actor`` is the user of the system unless given.
+    What a crash left of an unfinished record is set aside, and a record says so. Raises
+    IntegrityError when the last record was changed, StorageError when nothing can be written.
+    """
+    path = audit_path(lake)
+    with disk.guard(path, "the audit log cannot be written"), _locked(path) as descriptor:
+        head, torn = _last(descriptor, path)
+        who = _user() if actor is None else actor
+        if torn:
+            head = _set_torn_aside(descriptor, path, head, torn, who)
+        return _write(descriptor, head, who, action, details)
+
+
+def head(lake: Path) -> Head | None:
+    """Return the last record's number and hash; None when there is no record."""
+    last = None
+    for record in _records(audit_path(lake)):
+        last = record or last
+    return None if last is None else Head(int(last["seq"]), str(last["hash"]))
+
+
+def verify(path: Path, head: Head | None = None) -> list[str]:
+    """Return what is wrong with the log at ``path``, a sentence each; [] when nothing is.
+
+    Finds records that were edited, deleted, inserted, swapped or numbered twice, and, with a
+    ``head`` of before, a tail that was cut off or a log that was rolled back.
+    """
+    problems: list[str] = []
+    expected, previous, found = 1, GENESIS, dict[int, str]()
+    for number, record in enumerate(_records(path), start=1):
+        where = f"line {number}"
+        if record is None or record.keys() != _FIELDS or not isinstance(record["seq"], int):
+            problems.append(f"{where}: no record")
+            expected, previous = expected + 1, ""
+            continue
+        seq = record["seq"]
+        if _hash(record) != record["hash"]:
+            problems.append(f"{where}: record {seq} was edited")
+        if previous and record["prev"] != previous:
+            problems.append(f"{where}: record {seq} does not follow the one before it")
+        if seq in found:
+            problems.append(f"{where}: number {seq} stands twice")
+        elif seq != expected:
+            problems.append(f"{where}: number {seq} where {expected} belongs")
+        found.setdefault(seq, str(record["hash"]))
+        expected, previous = seq + 1, str(record["hash"])
+    if head is not None and head.seq not in found:
+        problems.append(f"the kept head, record {head.seq}, is gone: the tail was cut off")
+    elif head is not None and found[head.seq] != head.hash:
+        problems.append(f"record {head.seq} is not the one of the kept head: the log was rewritten")
+    return problems
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    disk.ensure_folder(path.parent.parent, 0o700)
+    disk.ensure_folder(path.parent, 0o700)
+    is_new = not path.exists()
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # exports beside each other wait, each briefly
+        if is_new:
+            disk.sync(path.parent)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, head: Head, actor: str, action: str,
+           details: Mapping[str, object]) -> Head:
+    record: dict[str, Any] = {
+        "seq": head.seq + 1,
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+        "actor": actor, "action": action, "details": json.loads(json.dumps(dict(details))),
+        "prev": head.hash,
+    }
+    record["hash"] = _hash(record)
+    disk.write_all(descriptor, (_canonical(record) + "\n").encode())
+    os.fsync(descriptor)
+    return Head(record["seq"], record["hash"])
+
+
+def _last(descriptor: int, path: Path) -> tuple[Head, bytes]:
+    """Return the last whole record, and the bytes of an unfinished one behind it."""
+    end = os.fstat(descriptor).st_size
+    tail = b""
+    while end and tail.count(b"\n") < 2:
+        start = max(0, end - _BLOCK)
+        tail = os.pread(descriptor, end - start, start) + tail
+        end = start
+    whole, _, torn = tail.rpartition(b"\n")
+    line = whole.rpartition(b"\n")[2]
+    if not line:
+        return Head(0, GENESIS), torn
+    record = _parsed(line)
+    if record is None or record.keys() != _FIELDS or _hash(record) != record["hash"]:
+        raise IntegrityError("the last record of the audit log was changed", where=str(path),
+                             remedy="Find out by whom; move the file away to begin a new log.")
+    return Head(int(record["seq"]), str(record["hash"])), torn
+
+
+def _set_torn_aside(descriptor: int, path: Path, head: Head, torn: bytes, actor: str) -> Head:
+    digest = hashlib.sha256(torn).hexdigest()
+    aside = path.with_name(f"{path.name}.{head.seq + 1}.{digest[:8]}.torn")
+    disk.replace(aside, torn, 0o600)
+    os.ftruncate(descriptor, os.fstat(descriptor).st_size - len(torn))
+    return _write(descriptor, head, actor, TORN,
+                  {"bytes": len(torn), "sha256": digest, "kept_as": aside.name})
+
+
+def _records(path: Path) -> Iterator[dict[str, Any] | None]:
+    try:
+        with disk.guard(path, "the audit log cannot be read"), path.open("rb") as stream:
+            for line in stream:
+                yield _parsed(line) if line.endswith(b"\n") else None
+    except StorageError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    # One record has one spelling: a byte that changed without changing the meaning shows too.
+    is_ours = isinstance(record, dict) and _canonical(record).encode() == line.rstrip(b"\n")
+    return record if is_ours else None
+
+
+def _hash(record: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in record.items() if key != "hash"}
+    return hashlib.sha256(_canonical(content).encode()).hexdigest()
+
+
+def _canonical(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def _user() -> str:
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"

@@ -1,0 +1,312 @@
+"""Every column of every table, once: name, type, unit, range, meaning, source.
+
+`REPORTED` is what intake makes of a dump (plates in clear, local clock), `PASSES` what the lake
+keeps of a pass, the others are the tables beside it. Types are those of Polars; every measured
+quantity is Float64, because a limit compared in another width flips verdicts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+Type = type[pl.DataType] | pl.DataType
+_T = pl.Datetime("us")
+_UTC = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it holds, in which unit, and which values are plausible."""
+
+    name: str
+    dtype: Type
+    unit: str
+    meaning: str
+    low: float | None = None
+    high: float | None = None
+
+
+def _text(name: str, meaning: str) -> Column:
+    return Column(name, pl.String, "", meaning)
+
+
+def _real(name: str, unit: str, meaning: str, low: float | None = None,
+          high: float | None = None) -> Column:
+    return Column(name, pl.Float64, unit, meaning, low, high)
+
+
+def _flag(name: str, meaning: str) -> Column:
+    return Column(name, pl.Boolean, "", meaning)
+
+
+PLATE_COLORS = ("blue", "yellow", "white", "black", "green", "yellow_green", "other", "unknown")
+FUELS = ("gasoline", "diesel", "cng", "lpg", "hybrid", "electric", "methanol", "hydrogen", "other",
+         "unknown")
+VEHICLE_CLASSES = ("mini_small_bus", "medium_bus", "large_bus", "small_truck", "medium_truck",
+                   "heavy_truck", "special", "other", "unknown")
+POLLUTANTS = ("co", "hc", "no", "no2", "nox", "nh3", "opacity", "ringelmann")
+
+MEASURED_VALUE: dict[str, tuple[str, str]] = {
+    "co": ("co_pct", "%"),
+    "hc": ("hc_ppm", "ppm"),
+    "no": ("no_ppm", "ppm"),
+    "no2": ("no2_ppm", "ppm"),
+    "nox": ("nox_g_kg", "g/kg"),
+    "nh3": ("nh3_g_kg", "g/kg"),
+    "opacity": ("opacity_pct", "%"),
+    "ringelmann": ("ringelmann", "grade"),
+}
+"""Pollutant → the column of a pass that limits are compared with, and its unit."""
+
+VALIDITY = ("co", "hc", "no", "no2", "nox", "nh3", "opacity", "ringelmann")
+"""Pollutants that have a flag `is_valid_<pollutant>`."""
+
+_MOTION = (
+    _real("speed_km_h", "km/h", "speed", 0, 250),
+    _real("acceleration_m_s2", "m/s2", "acceleration", -10, 10),
+    _real("slope_deg", "degree", "road slope, uphill in direction of travel positive", -7, 7),
+    _real("vsp_device_kw_t", "kW/t", "specific power as the instrument gave it", -150, 150),
+)
+_RATIOS = (
+    _real("co_co2", "mol/mol", "molar ratio CO to CO2"),
+    _real("hc_co2", "mol/mol", "molar ratio HC (propane, infrared) to CO2"),
+    _real("no_co2", "mol/mol", "molar ratio NO to CO2"),
+    _real("no2_co2", "mol/mol", "molar ratio NO2 to CO2"),
+    _real("nh3_co2", "mol/mol", "molar ratio NH3 to CO2"),
+)
+_CONCENTRATIONS = (
+    _real("co2_pct", "%", "CO2 in dry exhaust without excess air", 0, 16),
+    _real("co_pct", "%", "CO likewise", -1, 21),
+    _real("hc_ppm", "ppm", "HC as propane likewise", -1000, 40000),
+    _real("no_ppm", "ppm", "NO likewise", -700, 7000),
+    _real("no2_ppm", "ppm", "NO2 likewise", -500, 7000),
+    _real("opacity_pct", "%", "smoke opacity", -2, 100),
+    _real("ringelmann", "grade", "Ringelmann grade", 0, 5),
+)
+_WEATHER = (
+    _real("air_temperature_c", "C", "air temperature", -30, 45),
+    _real("relative_humidity_pct", "%", "relative humidity", 0, 100),
+    _real("pressure_kpa", "kPa", "air pressure", 70, 106),
+    _real("wind_speed_m_s", "m/s", "wind speed", 0, 40),
+)
+_PHOTOS = tuple(_text(f"photo_{k}", "reference of a photograph") for k in range(1, 6))
+_REPORTED_G_KG = tuple(
+    _real(f"{p}_g_kg_reported", "g/kg", f"{p.upper()} per kg fuel as the file gave it")
+    for p in ("co", "hc", "no", "nox")
+)
+
+REPORTED: tuple[Column, ...] = (
+    _text("record_id", "the instrument's number of the record; null where blank"),
+    _text("site_id", "the instrument's place; never null"),
+    _text("line_id", "measuring line or instrument"),
+    _text("lane", "lane"),
+    Column("measured_local", _T, "", "time of the pass on the clock of the lake's zone; not null"),
+    _text("plate", "plate, normalised; null where unreadable"),
+    _text("plate_raw", "the plate as it came, where it is unreadable"),
+    _text("plate_color", "one of PLATE_COLORS"),
+    _text("plate_type", "plate type, GA 24.7"),
+    _text("vehicle_type", "vehicle type as it came (GA 24.4 or the vendor's)"),
+    _text("vehicle_class_reported", "one of VEHICLE_CLASSES, from the dump's vehicle type"),
+    _text("fuel_reported", "one of FUELS, from the dump"),
+    Column("emission_stage_reported", pl.Int8, "", "emission stage 0 to 6, from the dump"),
+    _text("emission_standard", "emission standard as it came"),
+    Column("first_registered_reported", pl.Date, "", "first registration, from the dump"),
+    _text("use_reported", "use of the vehicle, from the dump"),
+    *_MOTION,
+    *_RATIOS,
+    *_CONCENTRATIONS,
+    _real("co2_raw_pct", "%", "CO2 measured in the beam, plume strength"),
+    *_REPORTED_G_KG,
+    *_WEATHER,
+    _real("plate_confidence_pct", "%", "confidence of the plate reading", 0, 100),
+    _flag("is_device_valid", "the instrument's verdict; null where it says nothing"),
+    _text("device_reason", "the instrument's reason for an invalid record, untouched"),
+    *_PHOTOS,
+    _text("video_1", "reference of a video"),
+    _text("raw_time", "the time as it came, where it was repaired"),
+    Column("intake_bits", pl.Int64, "", "reason codes that intake set"),
+    Column("source_line", pl.Int64, "", "physical line in the source, the header is 1"),
+)
+
+PASSES: tuple[Column, ...] = (
+    _text("record_id", "key of the pass"),
+    _text("site_id", "the instrument's place"),
+    _text("line_id", "measuring line or instrument"),
+    _text("lane", "lane"),
+    _text("road_segment", "road segment, from the site list; the site where it has none"),
+    Column("measured_at", _UTC, "", "instant of the pass"),
+    Column("date", pl.Date, "", "date in the lake's time zone"),
+    Column("hour", pl.Int8, "h", "hour in the lake's time zone", 0, 23),
+    _text("vehicle_id", "keyed pseudonym of plate and plate colour; null without a plate"),
+    _text("plate_color", "one of PLATE_COLORS"),
+    _text("vehicle_class", "one of VEHICLE_CLASSES; the registry first, then the dump"),
+    _text("fuel", "one of FUELS; the registry first, then the dump"),
+    Column("emission_stage", pl.Int8, "", "emission stage 0 to 6", 0, 6),
+    _text("emission_standard", "emission standard as it came"),
+    Column("first_registered", pl.Date, "", "first registration"),
+    _text("use", "use of the vehicle"),
+    _flag("is_local", "plate of the lake's own city"),
+    *_MOTION,
+    _real("vsp_kw_t", "kW/t", "specific power, own computation"),
+    *_RATIOS,
+    *_CONCENTRATIONS,
+    _real("co2_raw_pct", "%", "CO2 measured in the beam, plume strength"),
+    _real("co_g_kg", "g/kg", "CO per kg fuel"),
+    _real("hc_g_kg", "g/kg", "HC per kg fuel"),
+    _real("no_g_kg", "g/kg", "NO per kg fuel, in the mass that the convention names"),
+    _real("no2_g_kg", "g/kg", "NO2 per kg fuel"),
+    _real("nox_g_kg", "g/kg", "NOx as NO2 per kg fuel"),
+    _real("nh3_g_kg", "g/kg", "NH3 per kg fuel"),
+    _text("convention", "named g/kg convention"),
+    _text("nox_source", "measured, imputed, or null"),
+    _text("derived_from", "how concentrations or ratios were derived where the file lacked them"),
+    *_REPORTED_G_KG,
+    *_WEATHER,
+    _real("plate_confidence_pct", "%", "confidence of the plate reading", 0, 100),
+    _flag("is_valid", "device verdict, motion and weather allow the record"),
+    *(_flag(f"is_valid_{p}", f"the record and its {p} may be used") for p in VALIDITY),
+    Column("reason_bits", pl.Int64, "", "reason codes as a bit mask (rsd.reasons)"),
+    _flag("is_current", "false for a version that a later correction replaced"),
+    _text("source_sha256", "hash of the source file's bytes"),
+    Column("source_line", pl.Int64, "", "physical line in the source, the header is 1"),
+)
+
+EVIDENCE: tuple[Column, ...] = (
+    _text("record_id", "key of the pass"),
+    _text("source_sha256", "hash of the source file's bytes"),
+    Column("source_line", pl.Int64, "", "physical line in the source"),
+    _text("plate_raw", "the plate as it came, where it is unreadable"),
+    _text("plate_type", "plate type, GA 24.7"),
+    _text("vehicle_type", "vehicle type as it came"),
+    _text("fuel_reported", "fuel of the dump"),
+    Column("emission_stage_reported", pl.Int8, "", "emission stage of the dump"),
+    Column("first_registered_reported", pl.Date, "", "first registration of the dump"),
+    _text("use_reported", "use of the vehicle in the dump"),
+    _real("slope_deg_reported", "degree", "slope of the dump"),
+    _flag("is_device_valid", "the instrument's verdict"),
+    _text("device_reason", "the instrument's reason for an invalid record"),
+    *_PHOTOS,
+    _text("video_1", "reference of a video"),
+    _text("raw_time", "the time as it came, where it was repaired"),
+)
+
+QUARANTINE: tuple[Column, ...] = (
+    _text("source_sha256", "hash of the source file's bytes"),
+    _text("file", "name of the source file"),
+    Column("line", pl.Int64, "", "physical line, the header is 1"),
+    Column("byte_offset", pl.Int64, "byte", "offset of the record in the unpacked source"),
+    _text("reason", "why the record cannot be used"),
+    _text("column", "the column, where one is to blame"),
+    Column("raw", pl.Binary, "", "the record's exact bytes"),
+)
+
+SITES: tuple[Column, ...] = (
+    _text("site_id", "the instrument's place"),
+    _text("name", "name of the place"),
+    _text("road_segment", "road segment"),
+    _real("lon", "degree", "longitude as given"),
+    _real("lat", "degree", "latitude as given"),
+    _text("crs", "wgs84, gcj02, bd09 or cgcs2000; null without coordinates"),
+    _real("slope_deg", "degree", "slope of the road"),
+    _real("lon_wgs84", "degree", "longitude, WGS-84"),
+    _real("lat_wgs84", "degree", "latitude, WGS-84"),
+)
+
+SEGMENTS: tuple[Column, ...] = (
+    _text("segment_id", "road segment"),
+    _text("name", "name of the segment"),
+    _real("length_m", "m", "length on the ground"),
+    _text("geometry", "LineString as GeoJSON text, WGS-84"),
+)
+
+VEHICLES: tuple[Column, ...] = (
+    _text("vehicle_id", "keyed pseudonym"),
+    _text("plate", "plate"),
+    _text("plate_color", "one of PLATE_COLORS"),
+    _text("plate_type", "plate type, GA 24.7, from the registry"),
+    _text("vehicle_class", "from the registry; null where it has none"),
+    _text("vehicle_type", "vehicle type as the registry gave it"),
+    _text("fuel", "from the registry; null where it has none"),
+    Column("emission_stage", pl.Int8, "", "from the registry"),
+    Column("first_registered", pl.Date, "", "from the registry"),
+    _text("use", "from the registry"),
+    _flag("is_registered", "stands in the registry"),
+)
+
+RUNS: tuple[Column, ...] = (
+    _text("run_id", "one run of ingest"),
+    Column("started_at", _UTC, "", "start of the run"),
+    _text("file", "name of the source file, without its folder"),
+    _text("sha256", "hash of its bytes"),
+    _text("format", "format id"),
+    Column("records", pl.Int64, "", "records in the file"),
+    Column("accepted", pl.Int64, "", "stored as passes"),
+    Column("quarantined", pl.Int64, "", "kept in quarantine"),
+    Column("duplicates", pl.Int64, "", "already known, or twice in the file"),
+    Column("corrected", pl.Int64, "", "of the accepted, those that replace an earlier version"),
+    Column("blank", pl.Int64, "", "blank lines"),
+    _text("state", "done, already or refused"),
+    _text("error", "why it was refused"),
+    _text("version", "version of rsd"),
+)
+
+FINDINGS: tuple[Column, ...] = (
+    _text("regulation_id", "regulation"),
+    _text("kind", "violation, screening, registration or clean"),
+    _text("pollutant", "one of POLLUTANTS"),
+    _text("vehicle_id", "keyed pseudonym"),
+    _text("plate_color", "one of PLATE_COLORS"),
+    _text("vehicle_class", "of the deciding record"),
+    _text("fuel", "of the deciding record"),
+    Column("emission_stage", pl.Int8, "", "of the deciding record"),
+    Column("found_at", _UTC, "", "instant of the deciding record"),
+    _text("first_record_id", "first record of the proof"),
+    Column("first_measured_at", _UTC, "", "its instant"),
+    _real("first_value", "unit", "its value"),
+    _text("second_record_id", "second record of the proof; null for a verb that needs one"),
+    Column("second_measured_at", _UTC, "", "its instant"),
+    _real("second_value", "unit", "its value"),
+    _real("limit", "unit", "the limit that applied to the deciding record"),
+    _text("unit", "unit of values and limit"),
+    Column("exceedances", pl.Int64, "", "the vehicle's exceeding passes up to found_at"),
+    Column("passes", pl.Int64, "", "the vehicle's tested passes up to found_at"),
+    _text("road_segment", "of the deciding record"),
+    _text("clause", "clause behind the verdict"),
+    _flag("is_verified", "every number behind the verdict was verified in the law's text"),
+    _text("regulation_sha256", "hash of the regulation's file"),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "passes": PASSES,
+    "sites": SITES,
+    "segments": SEGMENTS,
+    "findings": FINDINGS,
+    "runs": RUNS,
+    "vehicles": VEHICLES,
+    "evidence": EVIDENCE,
+    "quarantine": QUARANTINE,
+}
+"""Table name → its columns, as stored."""
+
+OPEN_TABLES = ("passes", "sites", "segments", "findings", "runs")
+RESTRICTED_TABLES = ("vehicles", "evidence", "quarantine")
+
+
+def schema(columns: tuple[Column, ...]) -> pl.Schema:
+    """Return the Polars schema of a table's columns.
+
+    >>> schema(SEGMENTS)["length_m"]
+    Float64
+    """
+    return pl.Schema([(c.name, c.dtype) for c in columns])
+
+
+def empty(columns: tuple[Column, ...]) -> pl.DataFrame:
+    """Return a frame with a table's columns and no row.
+
+    >>> empty(QUARANTINE).shape
+    (0, 7)
+    """
+    return pl.DataFrame(schema=schema(columns))

@@ -1,0 +1,1 @@
+"""Bytes of a dump → reported passes, with every record accounted for."""

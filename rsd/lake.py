@@ -1,0 +1,253 @@
+"""The lake: the only state. Eight Delta tables, one writer, any number of readers.
+
+What a reader sees is what the logs say, never what lies in a folder. A run commits the restricted
+tables first and ``passes`` last: the entry of ``passes`` that carries ``batch:<id>`` is the moment
+at which a batch exists, and until then no reader sees its rows anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rsd.columns import OPEN_TABLES, TABLES
+from rsd.errors import LakeBusy, StorageError, UsageError
+from rsd.storage import disk, log
+from rsd.storage.lock import WriterLock
+from rsd.storage.settings import Configuration, Value, checked, read, text
+from rsd.storage.table import BATCH, COMPACTED, Commit, Table, batch_of, is_own_name
+
+__all__ = ["BATCH", "COMPACTED", "Commit", "Lake", "Table"]
+
+_SETTINGS_FILE = "rsd.toml"
+_LOCK_FILE = ".lock"
+_GATED = ("evidence", "quarantine")  # rows exist once their batch stands in passes
+
+
+class Lake:
+    """A folder of tables with its settings; get one with `Lake.create` or `Lake.open`.
+
+    ``notices`` lists, in words for the user, what was put right on the way (a torn log entry that
+    was set aside, a checkpoint that could not be made).
+    """
+
+    def __init__(self, path: Path, configuration: Configuration) -> None:
+        self.path = path
+        self.notices: list[str] = []
+        self._configuration = configuration
+        self._lock = WriterLock(path / _LOCK_FILE)
+        self._tables: dict[str, Table] = {}
+
+    @classmethod
+    def create(
+        cls, path: str | Path, *, timezone: str = "Asia/Shanghai",
+        regulations: tuple[str, ...] | list[str] = ("cn_hj845_2017",),
+        settings: Mapping[str, object] | None = None,
+    ) -> Lake:
+        """Make a lake in a new or empty folder; UsageError if something stands there.
+
+        ``rsd.toml`` is written at once and first: a crash leaves an empty folder or a lake.
+        """
+        place = _absolute(path)
+        configuration = checked(timezone, regulations, settings or {}, str(place))
+        with disk.guard(place, "no lake can be made here"):
+            if place.exists() and not place.is_dir():
+                raise UsageError("no folder", where=str(place), expected="a new or empty folder")
+            disk.ensure_folder(place)
+            _refuse_occupied(place)
+            try:
+                disk.publish(place / _SETTINGS_FILE, text(configuration))
+            except FileExistsError:
+                raise _already(place) from None
+            disk.ensure_folder(place / "open")
+            disk.ensure_folder(place / "restricted", 0o700)
+        return cls(place, configuration)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Lake:
+        """Open a lake. UsageError when there is none, or when a newer rsd made it."""
+        place = _absolute(path)
+        with disk.guard(place, "the lake cannot be read"):
+            is_lake = (place / _SETTINGS_FILE).is_file()
+        if not is_lake:
+            raise UsageError("no lake here", where=str(place),
+                             found="no rsd.toml" if place.is_dir() else "no such folder",
+                             remedy="Make one with: rsd init LAKE")
+        lake = cls(place, read(place / _SETTINGS_FILE))
+        lake._mend_if_torn()
+        return lake
+
+    @property
+    def timezone(self) -> str:
+        """IANA name of the zone of all calendar arithmetic."""
+        return self._configuration.timezone
+
+    @property
+    def regulations(self) -> tuple[str, ...]:
+        """Ids of the regulations that findings are made by."""
+        return self._configuration.regulations
+
+    @property
+    def settings(self) -> Mapping[str, Value]:
+        """The other settings, defaults included (`rsd.storage.settings.SETTINGS`)."""
+        return self._configuration.settings
+
+    @property
+    def key_path(self) -> Path:
+        """Where the vehicle key is: ``RSD_KEY_FILE``, else ``restricted/vehicle.key``."""
+        moved = os.environ.get("RSD_KEY_FILE")
+        return _absolute(moved) if moved else self.path / "restricted" / "vehicle.key"
+
+    @property
+    def may_read_restricted(self) -> bool:
+        """Whether this user may see what names a vehicle."""
+        return os.access(self.path / "restricted", os.R_OK | os.X_OK, effective_ids=True)
+
+    def configure(
+        self, *, timezone: str | None = None, regulations: tuple[str, ...] | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        """Change some settings, the others stay; UsageError for a key or value that is none."""
+        configuration = checked(
+            timezone or self.timezone, self.regulations if regulations is None else regulations,
+            {**self.settings, **(settings or {})}, str(self.path / _SETTINGS_FILE),
+        )
+        with self.holding(), disk.guard(self.path, "the settings cannot be written"):
+            disk.replace(self.path / _SETTINGS_FILE, text(configuration))
+        self._configuration = configuration
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[Lake]:
+        """Hold the lake for writing, clean up after writers that died; LakeBusy if it is taken.
+
+        The whole of a run belongs inside: what is staged outside may be swept by another run.
+        """
+        was_held = self._lock.is_held
+        with self.holding():
+            if not was_held:
+                self.sweep()
+            yield self
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Hold the lock without cleaning up; inside `writer` this is free."""
+        is_outermost = self._lock.acquire()
+        try:
+            if is_outermost:
+                self._set_aside_torn()
+            yield
+        finally:
+            self._lock.release()
+
+    def table(self, name: str) -> Table:
+        """Return a table by its name in `rsd.columns.TABLES`; UsageError for another name."""
+        if name not in TABLES:
+            raise UsageError("no such table", found=repr(name), expected=", ".join(TABLES))
+        if name not in self._tables:
+            self._tables[name] = Table(self, name, self._folder(name), name in _GATED)
+        return self._tables[name]
+
+    def committed_batches(self) -> frozenset[str]:
+        """Return the ids of the batches that exist: those that an entry of passes carries."""
+        known = self.table("passes").transactions()
+        return frozenset(t.removeprefix(BATCH) for t in known if t.startswith(BATCH))
+
+    def visible_files(self, name: str, version: int | None = None) -> list[Path]:
+        """Return the files of a table whose rows exist for readers.
+
+        Of evidence and quarantine those of committed batches, of every other table all.
+        """
+        if name not in _GATED:
+            return self.table(name).files(version)
+        batches = self.committed_batches()  # before the files: what is committed is then there
+        return [
+            path for path in self.table(name).files(version)
+            if (batch := batch_of(path.name)) is None or batch in batches
+            or batch.startswith(COMPACTED)
+        ]
+
+    def sweep(self) -> list[Path]:
+        """Remove what writers that died left behind, and return it; committed files stay."""
+        removed = _remove(p for p in self.path.iterdir() if is_own_name(p.name, staged=False))
+        for name in TABLES:
+            folder = self._folder(name)
+            with contextlib.suppress(PermissionError, FileNotFoundError):
+                removed += _remove(_litter(folder))
+        return removed
+
+    def problems(self) -> list[str]:
+        """Compare every active file with what the logs say of it (size, hash); [] when all hold."""
+        return [problem for name in TABLES for problem in self.table(name).problems()]
+
+    def _folder(self, name: str) -> Path:
+        return self.path / ("open" if name in OPEN_TABLES else "restricted") / name
+
+    def _torn(self) -> list[Path]:
+        found = []
+        for name in TABLES:
+            with contextlib.suppress(StorageError):  # a table that this user may not read
+                found.append(log.torn_tail(self._folder(name) / "_delta_log"))
+        return [path for path in found if path is not None]
+
+    def _mend_if_torn(self) -> None:
+        torn = self._torn()
+        if not torn:
+            return
+        try:
+            with self.holding():
+                pass
+        except (UsageError, StorageError, LakeBusy) as error:
+            self.notices += [f"{p}: torn, counts as not committed ({error})" for p in torn]
+
+    def _set_aside_torn(self) -> None:
+        # Only under the lock: else a slow reader could set aside what a writer put in its place.
+        for path in self._torn():
+            aside = path.with_name(f"{path.name}.{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}.torn")
+            with disk.guard(path, "a torn log entry cannot be set aside"):
+                os.rename(path, aside)
+                disk.sync(path.parent)
+            self.notices.append(f"{path}: torn, not committed; set aside as {aside.name}")
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(Path(path).expanduser()))
+
+
+def _already(place: Path) -> UsageError:
+    return UsageError("already a lake", where=str(place), remedy="Open it, or name another.")
+
+
+def _refuse_occupied(place: Path) -> None:
+    if (place / _SETTINGS_FILE).exists():
+        raise _already(place)
+    others = [p.name for p in place.iterdir() if not is_own_name(p.name, staged=False)]
+    if others:
+        raise UsageError("the folder is not empty and no lake", where=str(place),
+                         found=", ".join(sorted(others)[:3]), remedy="Name a new folder.")
+
+
+def _litter(folder: Path) -> Iterator[Path]:
+    staged = [p for p in folder.iterdir() if is_own_name(p.name)]
+    if staged:
+        kept = log.names_ever(folder / "_delta_log")
+        yield from (p for p in staged if p.name not in kept)
+    entries = folder / "_delta_log"
+    if entries.is_dir():
+        yield from (p for p in entries.iterdir() if is_own_name(p.name, staged=False))
+
+
+def _remove(paths: Iterator[Path]) -> list[Path]:
+    removed = []
+    for path in paths:
+        with disk.guard(path, "what a dead writer left cannot be removed"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        removed.append(path)
+    return removed
+

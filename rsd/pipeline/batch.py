@@ -1,0 +1,280 @@
+"""One batch: some dumps → staged files → one commit. Either all of it exists, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from rsd.columns import EVIDENCE, schema
+from rsd.errors import InputRefused, IntegrityError, RsdError
+from rsd.intake.formats import Format
+from rsd.lake import BATCH, Lake
+from rsd.pipeline import versions
+from rsd.pipeline.prepare import PREPARED, Prepared, drop_repeats
+from rsd.pipeline.vehicles import new_rows
+from rsd.privacy import Pseudonyms
+from rsd.scoring import ScoringRules, score
+
+SOURCE = "source:"
+"""Prefix of the transaction id by which a dump's bytes are known."""
+
+_EVIDENCE_ROWS = 1_000_000
+Tick = Callable[[int], None]
+
+
+@dataclass
+class Stage:
+    """Files that a batch wrote and that no reader sees yet."""
+
+    lake: Lake
+    batch_id: str
+    passes: Path | None = None
+    evidence: list[Path] = field(default_factory=list)
+    quarantine: Path | None = None
+    rewritten: dict[Path, Path] = field(default_factory=dict)
+
+    def discard(self) -> None:
+        """Remove what was staged."""
+        everything = [self.passes, self.quarantine, *self.evidence, *self.rewritten.values()]
+        for path in everything:
+            if path is not None:
+                with suppress(FileNotFoundError):
+                    path.unlink()
+
+
+def scoring_rules(lake: Lake, fmt: Format) -> ScoringRules:
+    """Return how passes of a format are scored in a lake; the lake's settings win."""
+    settings = lake.settings
+    return ScoringRules(
+        timezone=lake.timezone,
+        convention=str(settings["convention"]) or fmt.convention,
+        co2_denominator=fmt.co2_denominator,
+        impute_nox=fmt.impute_nox,
+        quality_profile=str(settings["quality_profile"]) or fmt.quality_profile,
+        local_plates=(str(settings["local_plate_prefix"]),),
+        has_plates=fmt.plates != "none",
+    )
+
+
+def ingest_batch(lake: Lake, dumps: Sequence[Prepared], pseudonyms: Pseudonyms,
+                 registry: pl.DataFrame, tick: Tick) -> None:
+    """Ingest some dumps in one commit; a dump that is refused on the way leaves no trace.
+
+    Args:
+        lake: held for writing.
+        dumps: opened dumps. Several: each fits in memory; one: read as a stream.
+        pseudonyms: known vehicles; new ones are added.
+        registry: what the registry knows, by ``vehicle_id``.
+        tick: called with the number of bytes of each dump that is done.
+
+    Raises:
+        InputRefused: the only dump of the batch was refused.
+        IntegrityError: an account does not balance.
+        StorageError: nothing could be written.
+    """
+    sites = lake.table("sites").scan().collect()
+    before = pseudonyms.known
+    if len(dumps) == 1:
+        accepted = list(dumps)
+        frames = _tick_after(dumps[0].frames(pseudonyms), tick, dumps[0].source.size)
+        parts = {dumps[0].reader.format.id: frames}
+    else:
+        accepted, loaded = _load(dumps, pseudonyms, tick)
+        parts = {k: iter(v) for k, v in loaded.items()}
+    if not accepted:
+        return
+    formats = {d.reader.format.id: d.reader.format for d in accepted}
+    stage = Stage(lake, _batch_id(accepted))
+    try:
+        _write(stage, parts, formats, sites, registry)
+        _settle(stage, accepted)
+        for dump in accepted:
+            dump.note_contradictions()
+            dump.summary.check()
+        _check(stage, accepted)
+        _commit(stage, accepted, new_rows(pseudonyms, before.height))
+        for dump in accepted:
+            dump.summary.state = "done"
+    except BaseException:
+        stage.discard()
+        pseudonyms.known = before
+        raise
+
+
+def _tick_after(frames: Iterator[pl.DataFrame], tick: Tick, size: int) -> Iterator[pl.DataFrame]:
+    yield from frames
+    tick(size)
+
+
+def _load(dumps: Sequence[Prepared], pseudonyms: Pseudonyms, tick: Tick,
+          ) -> tuple[list[Prepared], dict[str, list[pl.DataFrame]]]:
+    """Read small dumps into memory; the refused ones say so in their summary."""
+    accepted: list[Prepared] = []
+    loaded: dict[str, list[pl.DataFrame]] = {}
+    for dump in dumps:
+        before = pseudonyms.known
+        try:
+            frames = list(dump.frames(pseudonyms))
+        except InputRefused as error:
+            pseudonyms.known = before
+            refuse(dump, error)
+        else:
+            accepted.append(dump)
+            loaded.setdefault(dump.reader.format.id, []).extend(frames)
+        tick(dump.source.size)
+    together = {k: [_without_repeats(v, accepted)] for k, v in loaded.items() if v}
+    return accepted, together
+
+
+def _without_repeats(frames: list[pl.DataFrame], dumps: list[Prepared]) -> pl.DataFrame:
+    whole = pl.concat(frames)
+    kept = drop_repeats(whole)
+    if kept.height < whole.height:
+        gone = whole.join(kept, on=versions.KEY, how="anti").group_by("source_sha256").len()
+        _count_duplicates(dict(gone.iter_rows()), dumps)
+    return kept
+
+
+def refuse(dump: Prepared, error: RsdError) -> None:
+    """Mark a dump as refused: nothing of it counts."""
+    dump.summary.clear_counts()
+    dump.summary.state, dump.summary.error = "refused", str(error)
+    dump.quarantine.clear()
+
+
+def _count_duplicates(counts: dict[str, int], dumps: list[Prepared]) -> None:
+    for dump in dumps:
+        number = counts.get(dump.source.sha256, 0)
+        dump.summary.duplicates += number
+        dump.summary.accepted -= number
+
+
+def _batch_id(dumps: Sequence[Prepared]) -> str:
+    names = "\n".join(sorted(d.source.sha256 for d in dumps))
+    return hashlib.sha256(names.encode()).hexdigest()[:32]
+
+
+def _write(stage: Stage, parts: dict[str, Iterator[pl.DataFrame]], formats: dict[str, Format],
+           sites: pl.DataFrame, registry: pl.DataFrame) -> None:
+    evidence = _EvidenceWriter(stage)
+    errors: list[BaseException] = []
+    scored = [
+        score(_lazy(evidence.passing(frames), errors), sites, registry,
+              scoring_rules(stage.lake, formats[format_id]))
+        for format_id, frames in parts.items()
+    ]
+    if not scored:
+        return
+    try:
+        stage.passes = stage.lake.table("passes").write(pl.concat(scored), stage.batch_id)
+    except Exception:
+        if errors:  # the engine wraps what the reader raised; the reader's own words count
+            raise errors[0] from None
+        raise
+    evidence.flush()
+
+
+def _lazy(frames: Iterable[pl.DataFrame], errors: list[BaseException]) -> pl.LazyFrame:
+    """Return a lazy frame over an iterator; the streaming engine pulls chunk after chunk."""
+    def pull(with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None,
+             batch_size: int | None) -> Iterator[pl.DataFrame]:
+        try:
+            for frame in frames:
+                yield frame if with_columns is None else frame.select(with_columns)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    return register_io_source(pull, schema=PREPARED)
+
+
+class _EvidenceWriter:
+    """Writes the restricted side of the passes that stream by."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage, self._parts, self._rows = stage, list[pl.DataFrame](), 0
+
+    def passing(self, frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for frame in frames:
+            self._parts.append(frame.select(_EVIDENCE))
+            self._rows += frame.height
+            if self._rows >= _EVIDENCE_ROWS:
+                self.flush()
+            yield frame
+
+    def flush(self) -> None:
+        if self._rows:
+            rows = pl.concat(self._parts)
+            self._stage.evidence.append(
+                self._stage.lake.table("evidence").write(rows, self._stage.batch_id))
+        self._parts, self._rows = [], 0
+
+
+_EVIDENCE = [
+    pl.col("slope_deg").alias("slope_deg_reported") if name == "slope_deg_reported"
+    else pl.col(name) for name in schema(EVIDENCE)
+]
+
+
+def _settle(stage: Stage, dumps: list[Prepared]) -> None:
+    """Take duplicates out and mark versions that a correction replaced."""
+    if stage.passes is None or not stage.evidence:
+        return
+    order = [d.source.sha256 for d in dumps]
+    verdicts = versions.compare(stage.lake, stage.passes, stage.evidence, order)
+    if verdicts.is_clean:
+        return
+    counts = verdicts.duplicates.group_by("source_sha256").len()
+    _count_duplicates(dict(counts.iter_rows()), dumps)
+    for dump in dumps:
+        dump.summary.corrected += verdicts.corrected.get(dump.source.sha256, 0)
+    table = stage.lake.table("passes")
+    for old in versions.files_with(table.files(), verdicts.outdated):
+        frame = versions.settle(pl.scan_parquet(old, glob=False), verdicts, flags=True)
+        stage.rewritten[old] = table.write(frame, stage.batch_id)
+    old_passes, old_evidence = stage.passes, stage.evidence
+    frame = versions.settle(pl.scan_parquet(old_passes, glob=False), verdicts, flags=True)
+    stage.passes = table.write(frame, stage.batch_id)
+    rows = versions.settle(pl.scan_parquet(old_evidence, glob=False), verdicts, flags=False)
+    stage.evidence = [stage.lake.table("evidence").write(rows, stage.batch_id)]
+    for path in (old_passes, *old_evidence):
+        path.unlink()
+
+
+def _check(stage: Stage, dumps: list[Prepared]) -> None:
+    """Compare the accounts with what the staged files hold, by their own footers."""
+    accepted = sum(d.summary.accepted for d in dumps)
+    for name, files in (("passes", [stage.passes] if stage.passes else []),
+                        ("evidence", stage.evidence)):
+        rows = sum(pl.scan_parquet(f, glob=False).select(pl.len()).collect().item() for f in files)
+        if rows != accepted:
+            raise IntegrityError(f"staged {name} are not the accepted records", found=str(rows),
+                                 expected=str(accepted), where=str(stage.lake.path),
+                                 remedy="Nothing was committed; run again.")
+
+
+def _commit(stage: Stage, dumps: list[Prepared], vehicles: pl.DataFrame) -> None:
+    """Commit the restricted tables first and passes last: its entry makes the batch exist."""
+    lake, sources = stage.lake, [SOURCE + d.source.sha256 for d in dumps]
+    quarantined = pl.concat([d.quarantined() for d in dumps])
+    if quarantined.height:
+        stage.quarantine = lake.table("quarantine").write(quarantined, stage.batch_id)
+        lake.table("quarantine").commit([stage.quarantine], transactions=sources)
+    if stage.evidence:
+        lake.table("evidence").commit(stage.evidence, transactions=sources)
+    if vehicles.height:
+        table = lake.table("vehicles")
+        table.commit([table.write(vehicles, stage.batch_id)])
+    added = [*([stage.passes] if stage.passes else []), *stage.rewritten.values()]
+    counts = {d.source.sha256: {"records": d.summary.records, "accepted": d.summary.accepted,
+                                "quarantined": d.summary.quarantined,
+                                "duplicates": d.summary.duplicates} for d in dumps}
+    lake.table("passes").commit(added, remove=list(stage.rewritten),
+                                transactions=[BATCH + stage.batch_id, *sources],
+                                info={"sources": counts})

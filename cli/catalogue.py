@@ -26,13 +26,16 @@ def show_formats(output_format: str) -> None:
 def show_format(format_id: str, output_format: str) -> None:
     """Print a format's columns; in a table also its notes."""
     chosen = get_format(format_id)
-    rows = [{"column": c, "becomes": "measured_local", "unit_or_codes": " or ".join(
-        chosen.time_formats)} for c in chosen.time_columns]
+    times = " or ".join(chosen.time_formats)
+    rows: list[dict[str, str | None]] = [
+        {"column": c, "becomes": "measured_local", "unit_or_codes": times}
+        for c in chosen.time_columns
+    ]
     rows += [{"column": c, "becomes": to, "unit_or_codes": "text"}
              for c, to in chosen.text.items()]
     rows += [{"column": c, "becomes": to, "unit_or_codes": "date"}
              for c, to in chosen.date.items()]
-    rows += [{"column": c, "becomes": r.to, "unit_or_codes": r.unit + (" (whole)" if r.whole else "")}
+    rows += [{"column": c, "becomes": r.to, "unit_or_codes": f"{r.unit}{' (whole)' * r.whole}"}
              for c, r in chosen.real.items()]
     rows += [{"column": c, "becomes": to, "unit_or_codes": f"codes of {table.name}"}
              for c, (to, table) in chosen.code.items()]
@@ -50,7 +53,8 @@ def show_format(format_id: str, output_format: str) -> None:
         for note in chosen.notes:
             click.echo(f"- {note}")
         sentinels = ", ".join(f"{s:g}" for s in chosen.sentinels) or "none"
-        click.echo(f"- null codes: {sentinels}; null texts: {', '.join(chosen.null_text) or 'none'}")
+        texts = ", ".join(chosen.null_text) or "none"
+        click.echo(f"- null codes: {sentinels}; null texts: {texts}")
     emit(frame, output_format, max_rows=200)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -15,24 +15,20 @@ import click
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
               help="The same seed gives the same bytes.")
 @click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default=None, help="First day.")
-def simulate(folder: Path, vehicles: int, days: int, seed: int, start: object) -> None:
-    """Write the dumps of a synthetic city into FOLDER, with its truth apart.
-
-    About 0.33 passes a vehicle and day; everything is made up.
-    """
+@click.option("--passes-per-day", type=click.FloatRange(0), default=None,
+              help="Expected passes of a mean day (default: a third of the vehicles).")
+def simulate(folder: Path, vehicles: int, days: int, seed: int, start: datetime | None,
+             passes_per_day: float | None) -> None:
+    """Write the dumps of a synthetic city into FOLDER, with its truth apart. All is made up."""
     from cli.output import emit_document
     from cli.progress import progress
     from rsd import synthetic
 
-    first = {"start": start.date()} if hasattr(start, "date") else {}
     with progress("simulate a city", days) as tick:
-        made = synthetic.simulate(folder, vehicles=vehicles, days=days, seed=seed, progress=tick,
-                                  **_dates(first))
+        made = synthetic.simulate(
+            folder, vehicles=vehicles, days=days, seed=seed, progress=tick,
+            passes_per_day=passes_per_day, start=start.date() if start else synthetic.START)
     emit_document(made.as_dict(), "table")
-
-
-def _dates(first: dict[str, object]) -> dict[str, date]:
-    return {k: v for k, v in first.items() if isinstance(v, date)}
 
 
 @click.command()

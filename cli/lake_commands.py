@@ -17,7 +17,8 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 @options.lake_argument
-@click.option("--sites", type=_file, help="CSV: site_id, name, road_segment, lon, lat, crs, slope_deg.")
+@click.option("--sites", type=_file,
+              help="CSV: site_id, name, road_segment, lon, lat, crs, slope_deg.")
 @click.option("--segments", type=_file, help="GeoJSON LineStrings with segment_id and name.")
 @click.option("--registry", type=_file, help="CSV: plate, plate_color, vehicle_type, fuel, …")
 @click.option("--timezone", default="Asia/Shanghai", show_default=True,
@@ -133,8 +134,8 @@ def _show_ignored(summary: RunSummary) -> None:
 def find(lake: Path, regulation_ids: tuple[str, ...], output_format: str) -> None:
     """Recompute the findings over the whole history."""
     from cli.output import emit_document
-    from rsd.lake import Lake
     from rsd import find_all
+    from rsd.lake import Lake
 
     _, counts = find_all(Lake.open(lake), regulation_ids or None)
     emit_document(counts, output_format)

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_exit_code(arguments))
 
 
-def _exit_code(arguments: list[str] | None) -> int:
+def _exit_code(arguments: list[str] | None) -> int:  # noqa: PLR0911 - one return an ending
     try:
         result: Any = commands.main(args=arguments, prog_name="rsd", standalone_mode=False)
     except RsdError as error:

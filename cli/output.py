@@ -123,7 +123,6 @@ def _careful(stream: Any) -> Iterator[None]:
     except BrokenPipeError:
         _abandon(stream)
     except OSError as error:
-        _abandon(stream)
         raise storage_error("standard output", error) from error
 
 

@@ -141,20 +141,26 @@ def _statement(source: str, by: Sequence[str], quantities: Sequence[str], judged
     same = " AND ".join(f"r.{g} IS NOT DISTINCT FROM t.{g}" for g in by) or "true"
     order = ", ".join(f"{_order_sql(g)} NULLS LAST" for g in by) or "1"
     values = [f"{_value_sql(q, all_records)} AS value_{q}" for q in quantities]
+    offs = [f"value_{q} - mean_{q}" for q in quantities]
+    sums = [f"fsum({off}) AS sum_{q}" for q, off in zip(quantities, offs, strict=True)]
+    spreads = [f"count(sum_{q}) AS clusters_{q}, fsum(sum_{q} * sum_{q}) AS squares_{q}"
+               for q in quantities]
     return f"""
-WITH records AS (SELECT {_list(by, ["vehicle_id", "is_valid AS record_is_valid"], values,
+WITH records AS NOT MATERIALIZED (SELECT {_list(by, ["vehicle_id", "is_valid AS ok"], values,
     [f"{v}_{p}" for p in judged for v in ("applies", "tested", "exceeds")])} FROM ({source})),
-groups AS (SELECT {_list(by, ["count(*) AS n_records",
-    "count(*) FILTER (record_is_valid) AS n_valid"], map(_totals_sql, quantities),
+totals AS MATERIALIZED (SELECT {_list(by, ["row_number() OVER () AS number",
+    "count(*) AS n_records", "count(*) FILTER (ok) AS n_valid"], map(_totals_sql, quantities),
     map(_counts_sql, judged))} FROM records {f"GROUP BY {_list(by)}" if by else ""}),
-totals AS (SELECT *, row_number() OVER () AS number FROM groups),
-clusters AS (SELECT number, vehicle_id{"".join(map(_clusters_sql, quantities))}
-    FROM records r JOIN totals t ON {same} GROUP BY number, vehicle_id),
-spreads AS (SELECT number AS spread_number, count(vehicle_id) AS n_vehicles
-    {"".join(map(_spread_sql, quantities))} FROM clusters GROUP BY number)
+clusters AS (
+    SELECT {_list(["number", "vehicle_id"], sums)} FROM records r JOIN totals t ON {same}
+    WHERE vehicle_id IS NOT NULL GROUP BY number, vehicle_id
+    UNION ALL SELECT {_list(["number", "NULL"], offs)} FROM records r JOIN totals t ON {same}
+    WHERE vehicle_id IS NULL),
+spreads AS (SELECT {_list(["number", "count(vehicle_id) AS n_vehicles"], spreads)}
+    FROM clusters GROUP BY number)
 SELECT {_list(by, ["n_records", "n_valid", "coalesce(n_vehicles, 0) AS n_vehicles"],
     map(_measures_sql, quantities), map(_rates_sql, judged))}
-FROM totals LEFT JOIN spreads ON number = spread_number ORDER BY {order}"""
+FROM totals LEFT JOIN spreads USING (number) ORDER BY {order}"""
 
 
 def _totals_sql(q: str) -> str:
@@ -163,21 +169,9 @@ def _totals_sql(q: str) -> str:
             f"quantile_cont(value_{q}, [0.5, 0.95]) AS quantiles_{q}")
 
 
-def _clusters_sql(q: str) -> str:
-    off = f"(value_{q} - mean_{q})"
-    return (f", count(value_{q}) AS n_{q}, fsum{off} AS sum_{q}, "
-            f"fsum({off} * {off}) FILTER (vehicle_id IS NULL) AS squares_{q}")
-
-
-def _spread_sql(q: str) -> str:
-    alone = "CASE WHEN vehicle_id IS NULL THEN"
-    return (f", sum({alone} n_{q} ELSE CAST(n_{q} > 0 AS BIGINT) END)::DOUBLE AS clusters_{q}, "
-            f"fsum({alone} squares_{q} ELSE sum_{q} * sum_{q} END) AS squares_{q}")
-
-
 def _measures_sql(q: str) -> str:
-    k = f"clusters_{q}"
-    half = (f"CASE WHEN {k} > 1 THEN {Z_95!r} * sqrt({k} / ({k} - 1) * squares_{q}) / n_{q} END")
+    k = f"clusters_{q}::DOUBLE"
+    half = f"CASE WHEN {k} > 1 THEN {Z_95!r} * sqrt({k} / ({k} - 1) * squares_{q}) / n_{q} END"
     return (f"n_{q}, mean_{q}, mean_{q} - {half} AS ci_low_{q}, mean_{q} + {half} AS ci_high_{q}, "
             f"quantiles_{q}[1] AS p50_{q}, quantiles_{q}[2] AS p95_{q}")
 

@@ -97,6 +97,17 @@ _REPORTED_G_KG = tuple(
     for p in ("co", "hc", "no", "nox")
 )
 
+_AS_REPORTED = (
+    _text("plate_type", "plate type, GA 24.7"),
+    _text("vehicle_type", "vehicle type as it came (GA 24.4 or the vendor's)"),
+    _text("fuel_reported", "one of FUELS, from the dump"),
+    Column("emission_stage_reported", pl.Int8, "", "emission stage 0 to 6, from the dump"),
+    Column("first_registered_reported", pl.Date, "", "first registration, from the dump"),
+    _text("use_reported", "use of the vehicle, from the dump"),
+    _flag("is_device_valid", "the instrument's verdict; null where it says nothing"),
+    _text("device_reason", "the instrument's reason for an invalid record, untouched"),
+)
+
 REPORTED: tuple[Column, ...] = (
     _text("record_id", "the instrument's number of the record; null where blank"),
     _text("site_id", "the instrument's place; never null"),
@@ -106,14 +117,9 @@ REPORTED: tuple[Column, ...] = (
     _text("plate", "plate, normalised; null where unreadable"),
     _text("plate_raw", "the plate as it came, where it is unreadable"),
     _text("plate_color", "one of PLATE_COLORS"),
-    _text("plate_type", "plate type, GA 24.7"),
-    _text("vehicle_type", "vehicle type as it came (GA 24.4 or the vendor's)"),
+    *_AS_REPORTED,
     _text("vehicle_class_reported", "one of VEHICLE_CLASSES, from the dump's vehicle type"),
-    _text("fuel_reported", "one of FUELS, from the dump"),
-    Column("emission_stage_reported", pl.Int8, "", "emission stage 0 to 6, from the dump"),
     _text("emission_standard", "emission standard as it came"),
-    Column("first_registered_reported", pl.Date, "", "first registration, from the dump"),
-    _text("use_reported", "use of the vehicle, from the dump"),
     *_MOTION,
     *_RATIOS,
     *_CONCENTRATIONS,
@@ -121,8 +127,6 @@ REPORTED: tuple[Column, ...] = (
     *_REPORTED_G_KG,
     *_WEATHER,
     _real("plate_confidence_pct", "%", "confidence of the plate reading", 0, 100),
-    _flag("is_device_valid", "the instrument's verdict; null where it says nothing"),
-    _text("device_reason", "the instrument's reason for an invalid record, untouched"),
     *_PHOTOS,
     _text("video_1", "reference of a video"),
     _text("raw_time", "the time as it came, where it was repaired"),
@@ -168,6 +172,7 @@ PASSES: tuple[Column, ...] = (
     _flag("is_valid", "device verdict, motion and weather allow the record"),
     *(_flag(f"is_valid_{p}", f"the record and its {p} may be used") for p in VALIDITY),
     Column("reason_bits", pl.Int64, "", "reason codes as a bit mask (rsd.reasons)"),
+    *_AS_REPORTED,
     _flag("is_current", "false for a version that a later correction replaced"),
     _text("source_sha256", "hash of the source file's bytes"),
     Column("source_line", pl.Int64, "", "physical line in the source, the header is 1"),
@@ -178,19 +183,11 @@ EVIDENCE: tuple[Column, ...] = (
     _text("source_sha256", "hash of the source file's bytes"),
     Column("source_line", pl.Int64, "", "physical line in the source"),
     _text("plate_raw", "the plate as it came, where it is unreadable"),
-    _text("plate_type", "plate type, GA 24.7"),
-    _text("vehicle_type", "vehicle type as it came"),
-    _text("fuel_reported", "fuel of the dump"),
-    Column("emission_stage_reported", pl.Int8, "", "emission stage of the dump"),
-    Column("first_registered_reported", pl.Date, "", "first registration of the dump"),
-    _text("use_reported", "use of the vehicle in the dump"),
-    _real("slope_deg_reported", "degree", "slope of the dump"),
-    _flag("is_device_valid", "the instrument's verdict"),
-    _text("device_reason", "the instrument's reason for an invalid record"),
     *_PHOTOS,
     _text("video_1", "reference of a video"),
     _text("raw_time", "the time as it came, where it was repaired"),
 )
+"""One row a pass that has any of these; all that names no vehicle stands in `PASSES`."""
 
 QUARANTINE: tuple[Column, ...] = (
     _text("source_sha256", "hash of the source file's bytes"),

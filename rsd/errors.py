@@ -45,13 +45,13 @@ class UsageError(RsdError):
     exit_code = 2
 
 
-class InputRefused(RsdError):
+class InputRefused(RsdError):  # noqa: N818 - the field says it so
     """A file cannot be used as a whole."""
 
     exit_code = 3
 
 
-class LakeBusy(RsdError):
+class LakeBusy(RsdError):  # noqa: N818
     """Another run holds the lake."""
 
     exit_code = 5
@@ -69,7 +69,7 @@ class IntegrityError(RsdError):
     exit_code = 7
 
 
-class PolicyRefusal(RsdError):
+class PolicyRefusal(RsdError):  # noqa: N818
     """The caller may not do this: plates without the right, SQL that is no query."""
 
     exit_code = 8

@@ -174,9 +174,8 @@ class Lake:
         """Remove what writers that died left behind, and return it; committed files stay."""
         removed = _remove(p for p in self.path.iterdir() if is_own_name(p.name, staged=False))
         for name in TABLES:
-            folder = self._folder(name)
             with contextlib.suppress(PermissionError, FileNotFoundError):
-                removed += _remove(_litter(folder))
+                removed += _remove(_litter(self.table(name)))
         return removed
 
     def problems(self) -> list[str]:
@@ -230,12 +229,13 @@ def _refuse_occupied(place: Path) -> None:
                          found=", ".join(sorted(others)[:3]), remedy="Name a new folder.")
 
 
-def _litter(folder: Path) -> Iterator[Path]:
-    staged = [p for p in folder.iterdir() if is_own_name(p.name)]
-    if staged:
-        kept = log.names_ever(folder / "_delta_log")
-        yield from (p for p in staged if p.name not in kept)
-    entries = folder / "_delta_log"
+def _litter(table: Table) -> Iterator[Path]:
+    staged = [p for p in table.folder.iterdir() if is_own_name(p.name)]
+    entries = table.folder / "_delta_log"
+    active = table.snapshot().files
+    if unsure := [p for p in staged if p.name not in active]:
+        kept = log.names_ever(entries)  # older versions stay readable
+        yield from (p for p in unsure if p.name not in kept)
     if entries.is_dir():
         yield from (p for p in entries.iterdir() if is_own_name(p.name, staged=False))
 

@@ -27,7 +27,6 @@ PURPOSE = "lake"
 _ID_SIZE = 16  # bytes of the HMAC that an id keeps: 128 bit
 _SEPARATOR = "\x1f"  # stands in no plate after normalisation
 _ALPHABET = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", np.uint8)  # RFC 4648, base32
-_VEHICLE = ["plate", "plate_color"]
 _BLOCK = 64  # bytes, the block that SHA-256 reads (FIPS 180-4)
 
 
@@ -191,48 +190,24 @@ def vehicle_ids(key: VehicleKey, plates: pl.DataFrame, purpose: str = PURPOSE) -
     ``plates`` has ``plate`` (normalised) and ``plate_color``; a null colour is ``unknown``. Only
     distinct values are hashed. The series, named ``vehicle_id``, has the order of the rows.
     """
-    return Pseudonyms(key, purpose=purpose).assign(plates.select(_VEHICLE))["vehicle_id"]
+    keys = plates.select("plate", pl.col("plate_color").cast(pl.String).fill_null("unknown"))
+    distinct = keys.drop_nulls("plate").unique()
+    named = distinct.with_columns(hash_vehicles(key, distinct, purpose))
+    joined = keys.join(named, on=["plate", "plate_color"], how="left", maintain_order="left")
+    return joined["vehicle_id"]
 
 
-class Pseudonyms:
-    """Pseudonyms over many chunks: a vehicle is hashed when it is first seen, then joined.
+def hash_vehicles(key: VehicleKey, vehicles: pl.DataFrame, purpose: str = PURPOSE) -> pl.Series:
+    """Return the pseudonym of each row, hashing every one: for rows that are distinct already.
 
-    ``known`` holds every vehicle so far: ``plate, plate_color, vehicle_id``. It names vehicles:
-    it belongs under ``restricted/`` and nowhere else. Given at the start, its ids are kept.
+    ``plate`` and ``plate_color`` may not be null. Else as `vehicle_ids`.
     """
-
-    def __init__(self, key: VehicleKey, known: pl.DataFrame | None = None,
-                 purpose: str = PURPOSE) -> None:
-        self._key, self._purpose = key, purpose
-        columns = [*_VEHICLE, "vehicle_id"]
-        self.known = (pl.DataFrame(schema=dict.fromkeys(columns, pl.String)) if known is None
-                      else known.select(columns).drop_nulls().unique(_VEHICLE, keep="first",
-                                                                     maintain_order=True))
-
-    def assign(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return the frame, rows in their order, with ``vehicle_id`` as its last column.
-
-        Needs ``plate`` and ``plate_color``; an earlier ``vehicle_id`` is replaced.
-        """
-        keys = frame.select("plate", pl.col("plate_color").cast(pl.String).fill_null("unknown"))
-        ids = self._joined(keys)
-        new = keys.filter(ids.is_null() & keys["plate"].is_not_null()).unique().sort(_VEHICLE)
-        if new.height:
-            self.known = pl.concat([self.known, new.with_columns(self._hashed(new))])
-            ids = self._joined(keys)
-        return frame.drop("vehicle_id", strict=False).with_columns(ids)
-
-    def _joined(self, keys: pl.DataFrame) -> pl.Series:
-        joined = keys.join(self.known, on=_VEHICLE, how="left", maintain_order="left")
-        return joined["vehicle_id"]
-
-    def _hashed(self, vehicles: pl.DataFrame) -> pl.Series:
-        parts = [pl.lit(self._purpose), pl.col("plate"), pl.col("plate_color")]
-        message = pl.concat_str(parts, separator=_SEPARATOR).cast(pl.Binary)
-        digests = _hmac_sha256(self._key.secret, vehicles.select(message).to_series().to_list())
-        prefix = f"v1.{self._key.key_id}."
-        ids = pl.Series("vehicle_id", _base32([d[:_ID_SIZE] for d in digests]), dtype=pl.String)
-        return (prefix + ids).alias("vehicle_id")
+    parts = [pl.lit(purpose), pl.col("plate"), pl.col("plate_color")]
+    message = pl.concat_str(parts, separator=_SEPARATOR).cast(pl.Binary)
+    digests = _hmac_sha256(key.secret, vehicles.select(message).to_series().to_list())
+    prefix = f"v1.{key.key_id}."
+    ids = pl.Series("vehicle_id", _base32([d[:_ID_SIZE] for d in digests]), dtype=pl.String)
+    return (prefix + ids).alias("vehicle_id")
 
 
 def _hmac_sha256(secret: bytes, messages: Sequence[bytes]) -> list[bytes]:

@@ -122,7 +122,7 @@ TO_CANONICAL: dict[tuple[str, str], tuple[float, float]] = {
 
 _TAN: Final = (1.0, 1 / 3, 2 / 15, 17 / 315, 62 / 2835, 1382 / 155925, 21844 / 6081075,
                929569 / 638512875)
-_ATAN: Final = tuple((-1.0) ** k / (2 * k + 1) for k in range(12))
+_ATAN: Final = tuple((1.0 - 2.0 * (k % 2)) / (2 * k + 1) for k in range(12))
 
 
 def elementary(name: str, x: Quantity) -> Quantity:

@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up. A module imports from the floors below, and from its own package.
 FLOORS = (
-    {"rsd.errors"},
+    {"rsd.errors", "rsd.version"},
     {"rsd.physics", "rsd.units"},
-    {"rsd.columns", "rsd.reasons"},
+    {"rsd.columns", "rsd.reasons", "rsd.clock"},
     {"rsd.storage"},
     {"rsd.lake", "rsd.privacy", "rsd.audit"},
     {"rsd.scoring", "rsd.quality", "rsd.geography", "rsd.intake", "rsd.synthetic"},

@@ -200,7 +200,7 @@ def test_xlsx_has_a_sheet_a_regulation_and_typed_cells(tmp_path):
     path = tmp_path / "a.xlsx"
     rows = [finding(), finding(regulation_id="xx/[1]:*?\\" + "long" * 9),
             finding(regulation_id="Provenance"), finding(regulation_id="history")]
-    export(path, findings(*rows), provenance={"lake": "=1+1", "zone": "Asia/Shanghai"},
+    export(path, findings(*rows), provenance={"lake": "=1+1", "plates": "none at all"},
            withdrawn=findings(finding(vehicle_id="v1.gone")))
     book = openpyxl.load_workbook(path)
     assert "cn_hj845_2017" in book.sheetnames
@@ -247,7 +247,7 @@ def test_a_text_in_a_workbook_stays_that_text(tmp_path, text):
     assert b"<script>" not in everything(path)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.text(max_size=40), st.floats())
 def test_any_text_and_number_make_a_readable_workbook(tmp_path_factory, text, value):
     path = tmp_path_factory.mktemp("any") / "a.xlsx"
@@ -255,7 +255,9 @@ def test_any_text_and_number_make_a_readable_workbook(tmp_path_factory, text, va
     row = read_rows(path)[0]
     shown = "'" + text if text.startswith("<r>") else text
     assert openpyxl.utils.escape.unescape(row["clause"] or "") == shown
-    assert row["first_value"] == (value if abs(value) < float("inf") else None)
+    # A workbook holds sixteen digits, as Excel does.
+    is_finite = abs(value) < float("inf")
+    assert row["first_value"] == (pytest.approx(value, rel=1e-15) if is_finite else None)
 
 
 def test_a_text_too_long_for_a_cell_says_that_it_was_cut(tmp_path):
@@ -366,9 +368,6 @@ def test_a_folder_that_is_not_there_is_said(tmp_path):
         export(tmp_path / "no" / "a.csv", findings(finding()))
 
 
-PEAK_BYTES = 6 * 2**20
-
-
 def many(count):
     one = pl.concat([findings(finding())] * 10)
     return pl.concat([one] * (count // 10)).with_columns(
@@ -376,10 +375,11 @@ def many(count):
         first_record_id="r" + pl.int_range(count).hash(1).cast(pl.String))
 
 
-@pytest.mark.parametrize(("suffix", "count", "slice_rows"), [
-    (".csv", 50_000, 2_000), (".json", 50_000, 2_000), (".geojson", 50_000, 2_000),
-    (".xlsx", 3_000, 200)])
-def test_a_long_list_takes_little_memory(tmp_path, monkeypatch, suffix, count, slice_rows):
+@pytest.mark.parametrize(("suffix", "count", "slice_rows", "bound_mib"), [
+    (".csv", 50_000, 2_000, 6), (".json", 50_000, 2_000, 6), (".geojson", 50_000, 2_000, 6),
+    (".xlsx", 1_600, 200, 2)])
+def test_a_long_list_takes_little_memory(tmp_path, monkeypatch, suffix, count, slice_rows,
+                                         bound_mib):
     """Python's own memory stays that of a slice, whatever the length of the list."""
     monkeypatch.setattr("rsd.exports.safety.SLICE_ROWS", slice_rows)
     frame = many(count)
@@ -390,7 +390,7 @@ def test_a_long_list_takes_little_memory(tmp_path, monkeypatch, suffix, count, s
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert told == [(n, count) for n in range(slice_rows, count + 1, slice_rows)]
-    assert peak < PEAK_BYTES
+    assert peak < bound_mib * 2**20
 
 
 def test_the_order_of_columns_is_that_of_a_finding():

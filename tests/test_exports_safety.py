@@ -85,6 +85,11 @@ def test_a_raw_csv_leaves_formulas_alive():
     assert b"".join(csv_blocks(pl.DataFrame({"t": ["=1+1"]}), raw=True)) == b"t\n=1+1\n"
 
 
+def test_a_csv_has_no_nan():
+    frame = pl.DataFrame({"x": [float("nan"), float("inf"), -0.5], "y": [1, 2, 3]})
+    assert b"".join(csv_blocks(frame)) == b"x,y\n,1\n,2\n-0.5,3\n"
+
+
 def test_an_empty_csv_has_its_header():
     assert b"".join(csv_blocks(pl.DataFrame(schema={"a": pl.String, "b": pl.Float64}))) == b"a,b\n"
 

@@ -190,6 +190,16 @@ def test_one_unverified_number_makes_the_finding_unverified(tmp_path):
     assert answers == [False] * 4 + [True] * 3
 
 
+def test_a_finding_by_one_record_has_no_second_and_is_verified_by_the_first(tmp_path):
+    regulation = with_law(tmp_path, HJ845, {"min_hits": 1})
+    file = Path(regulation.path)
+    file.write_text(file.read_text(encoding="utf-8").replace("= false", "= true"), encoding="utf-8")
+    rows = [a_pass("a", "2024-01-10 09:00:00", opacity_pct=35.0)]
+    found = find(frame(rows).lazy(), [load_file(file)], timezone=SHANGHAI)
+    assert found.select("first_record_id", "second_record_id", "second_measured_at", "second_value",
+                        "is_verified").rows() == [("a", None, None, None, True)]
+
+
 def test_ties_count_up_to_the_instant_and_order_by_record():
     at = "2024-01-10 09:00:00"
     rows = [a_pass("c", at, opacity_pct=37.0), a_pass("a", at, opacity_pct=35.0),

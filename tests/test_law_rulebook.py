@@ -108,6 +108,12 @@ SECOND = """
 from = 2020-01-01
 citation = "test"
 """
+EARLIER = """
+[[period]]
+from = 2010-01-01
+until = 2017-07-28
+citation = "test"
+"""
 
 
 @pytest.mark.parametrize(("old", "new", "key", "says"), [
@@ -144,6 +150,7 @@ citation = "test"
     (HJ845[HJ845.index("[[period]]"):], "", "period", "no dated period"),
     (HJ845[HJ845.index("[[period]]"):], "[period]\n", "period", "[[period]]"),
     ("\n[[period]]", SECOND + "\n[[period]]", "period[1].from", "overlap"),
+    ("\n[[period]]", EARLIER + "\n[[period]]", "period[2].from", "overlap"),
 ])
 def test_a_faulty_file_is_told_the_key_and_what_was_expected(tmp_path, old, new, key, says):
     file = changed(tmp_path, old, new)
@@ -163,6 +170,12 @@ def test_no_citation_no_limit(tmp_path):
         load_file(changed(tmp_path, line, ""))
     with pytest.raises(UsageError, match=r"limit\[1\].citation"):
         load_file(changed(tmp_path, line, 'citation = " "'))
+
+
+def test_periods_that_meet_do_not_overlap(tmp_path):
+    meeting = EARLIER.replace("2017-07-28", "2017-07-27")
+    first, second = load_file(changed(tmp_path, "\n[[period]]", meeting + "\n[[period]]")).periods
+    assert first.until == second.start == date(2017, 7, 27)
 
 
 def test_two_limits_of_one_pollutant_are_refused(tmp_path):

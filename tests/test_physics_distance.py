@@ -31,6 +31,12 @@ def test_fuel_rate_is_clipped():
     assert d.fuel_rate_g_h(-10.0, line) == 0
 
 
+def test_fuel_rates():
+    lines = {key: (line.slope, line.intercept) for key, line in d.FUEL_RATE.items()}
+    assert lines == {("gasoline", "car"): (229, 552), ("diesel", "car"): (204, 221),
+                     ("gasoline", "van"): (236, 501), ("diesel", "van"): (218, 87)}
+
+
 def test_cycle():
     vsp, speed = np.array([0.0, 5, 10, 15]), np.array([5.0, 10, 15, 20])
     g_s = d.predicted_g_s(vsp, 0.0001, 0.0002)

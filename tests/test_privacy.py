@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from rsd.errors import IntegrityError, PolicyRefusal, StorageError, UsageError
 from rsd.privacy import (
-    Pseudonyms,
     VehicleKey,
+    hash_vehicles,
     is_military_plate_expr,
     mask_plate,
     mask_plate_expr,
@@ -146,32 +146,18 @@ def test_the_published_vector_of_this_version_stays() -> None:
     assert found == "v1.CO2GLPUQ.TB2NB466DEONQ4E7O4THL74VKU"
 
 
-def test_chunks_give_what_the_whole_gives() -> None:
-    pairs = [(None if k % 7 == 0 else f"闽D{k % 13:05d}", ["blue", "green", None][k % 3])
-             for k in range(200)]
-    frame = plates(*pairs).with_row_index()
-    names = Pseudonyms(KEY)
-    chunks = [names.assign(frame[k:k + 33]) for k in range(0, 200, 33)]
-    whole = pl.concat(chunks)
-    assert whole["vehicle_id"].to_list() == vehicle_ids(KEY, frame).to_list()
-    assert whole.columns == ["index", "plate", "plate_color", "vehicle_id"]
-    assert whole.drop("vehicle_id").equals(frame)
-    assert names.known.height == names.known.unique(["plate", "plate_color"]).height == 39
+def test_hashing_every_row_gives_what_hashing_distinct_rows_gives() -> None:
+    pairs = [(f"闽D{k % 13:05d}", ["blue", "green"][k % 2]) for k in range(200)]
+    frame = plates(*pairs)
+    assert hash_vehicles(KEY, frame).to_list() == vehicle_ids(KEY, frame).to_list()
+    assert vehicle_ids(KEY, frame).n_unique() == 26
 
 
-def test_ids_that_are_known_are_kept() -> None:
-    known = plates(("闽D12345", "blue")).with_columns(vehicle_id=pl.lit("v1.old"))
-    names = Pseudonyms(KEY, known)
-    ids = names.assign(plates(("闽D12345", "blue"), ("闽D54321", "blue")))["vehicle_id"]
-    assert ids.to_list() == ["v1.old", by_the_book(KEY, "闽D54321", "blue")]
-
-
-def test_a_categorical_colour_and_an_old_id_do_no_harm() -> None:
+def test_a_categorical_colour_does_no_harm() -> None:
     frame = plates(("闽D12345", "blue")).with_columns(
-        pl.col("plate_color").cast(pl.Enum(["blue"])), vehicle_id=pl.lit("x"))
-    found = Pseudonyms(KEY).assign(frame)
-    assert found["vehicle_id"].to_list() == [by_the_book(KEY, "闽D12345", "blue")]
-    assert Pseudonyms(KEY).assign(frame.clear())["vehicle_id"].to_list() == []
+        pl.col("plate_color").cast(pl.Enum(["blue"])))
+    assert vehicle_ids(KEY, frame).to_list() == [by_the_book(KEY, "闽D12345", "blue")]
+    assert vehicle_ids(KEY, frame.clear()).to_list() == []
 
 
 # --- the mask -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from rsd.columns import FUELS, PASSES, REPORTED, SITES, VEHICLES, schema
-from rsd.errors import UsageError
+from rsd.errors import IntegrityError, UsageError
 from rsd.physics.exhaust import CONVENTIONS, NO2_FRACTION, convention_for_fuel, no_g_kg
 from rsd.reasons import codes, mask
 from rsd.scoring import ScoringRules, constant_offset, score, to_utc
@@ -150,7 +150,6 @@ def test_constant_offset_knows_changes_of_the_clock():
     # The clock went back on 2012-10-28: the day before belongs to the span, the day after too.
     assert constant_offset("Europe/London", datetime(2012, 10, 27), datetime(2012, 10, 27)) is None
     assert constant_offset("Europe/London", datetime(2012, 10, 29), datetime(2012, 10, 29)) is None
-    assert constant_offset("Asia/Shanghai", None, None) is None
     # A span with a wrong year in it is no reason to count its days.
     assert constant_offset("Asia/Shanghai", datetime(2024, 1, 1), datetime.max) is None
     assert constant_offset("Asia/Shanghai", datetime.min, datetime(2024, 1, 1)) is None
@@ -165,6 +164,15 @@ def test_the_short_way_to_utc_is_the_long_one(local, timezone):
     short, long = to_utc(pl.col("t"), timezone, local, local), to_utc(pl.col("t"), timezone)
     a, b = times.select(a=short, b=long).row(0)
     assert a == b
+
+
+def test_times_outside_the_span_are_right_too():
+    # Shanghai had summer time in 1988; the span is 2024.
+    summer = one(measured_local=datetime(1988, 7, 1, 8, 0))
+    assert summer["measured_at"] == datetime(1988, 6, 30, 23, 0, tzinfo=UTC)
+    twice = one(measured_local=datetime(1988, 9, 11, 1, 30))
+    assert twice["measured_at"] == datetime(1988, 9, 10, 16, 30, tzinfo=UTC)
+    assert "TIME_AMBIGUOUS" in twice["codes"]
 
 
 @settings(max_examples=10)
@@ -243,6 +251,24 @@ def test_the_registry_finds_its_vehicle_and_keeps_the_order():
     assert run(*rows, vehicles=vehicles)["emission_stage"].to_list() == [3, 5, 0, 5, 5, 3]
 
 
+@given(st.lists(st.sampled_from([None, *"abcdefgh"]), max_size=20),
+       st.lists(st.sampled_from("abcdef"), unique=True))  # fmt: skip
+@settings(max_examples=20)
+def test_the_registry_is_looked_up_as_a_left_join_would(ids, registered):
+    vehicles = [{"vehicle_id": v, "emission_stage": k} for k, v in enumerate(registered)]
+    rows = [{"vehicle_id": v, "emission_stage_reported": None} for v in ids]
+    expected = [registered.index(v) if v in registered else None for v in ids]
+    assert run(*rows, vehicles=vehicles)["emission_stage"].to_list() == expected
+
+
+def test_a_small_table_without_a_key_is_no_table():
+    double = ({"vehicle_id": "v1", "fuel": "diesel"}, {"vehicle_id": "v1", "fuel": "gasoline"})
+    with pytest.raises(IntegrityError, match="vehicle_id is no key"):
+        one(vehicles=double)
+    with pytest.raises(IntegrityError, match="site_id is no key"):
+        one(sites=(SITE, SITE))
+
+
 def test_local_plates_and_missing_plates():
     assert one()["is_local"] is True
     assert one(plate="闽A12345")["is_local"] is False
@@ -253,7 +279,8 @@ def test_local_plates_and_missing_plates():
     assert one(rules=both, plate="闽A12345")["is_local"] is True
     without = one(rules=rules(has_plates=False), plate=None, vehicle_id=None)
     assert (without["is_local"], without["codes"]) == (None, [])
-    assert one(rules=rules(local_plates=()))["is_local"] is None
+    for none in ((), ("",)):
+        assert one(rules=rules(local_plates=none))["is_local"] is None
 
 
 # ---- ratios and concentrations ----------------------------------------------------------------
@@ -304,6 +331,8 @@ def test_reported_co2_is_the_basis_where_it_is_there():
     assert result["derived_from"] == "ratios:co2_pct+concentrations"
     assert one(co2_pct=10.0, co_co2=0.01)["derived_from"] == "ratios:co2_pct"
     assert one(co2_pct=0.0, co_co2=0.01)["derived_from"] == "ratios:cn042"
+    lone = one(no_co2=0.001)
+    assert lone["no_ppm"] is lone["co2_pct"] is lone["derived_from"] is None
 
 
 def test_nothing_is_derived_where_all_was_reported():

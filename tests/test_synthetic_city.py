@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tracemalloc
 from datetime import date
@@ -166,6 +167,8 @@ def test_the_summary_counts_what_was_written(city: SimulationSummary) -> None:
     assert city.records == city.passes + city.duplicates
     assert city.passes == pytest.approx(8000 / 3 * DAYS, rel=0.1)
     assert city.bytes == sum(f.stat().st_size for f in written)
+    plain = json.loads(json.dumps(city.as_dict()))
+    assert (plain["passes"], plain["start"]) == (city.passes, "2026-09-01")
 
 
 def test_same_seed_same_bytes_and_days_stand_alone(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A list of findings as an XLSX workbook, typed, and with nothing in it that acts.
 
-Texts stay texts: no formula, no link, no number guessed from digits. Memory stays bounded, because
-rows go to the disk as they come.
+Texts stay texts: no formula, no link, no number guessed from digits. Numbers have sixteen digits,
+as Excel keeps them. Memory stays bounded, because rows go to the disk as they come.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from rsd.intake import clock
+from rsd import clock
 from rsd.intake.layout import Layout
 
 _ZONED = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
@@ -53,7 +53,8 @@ def _typed(frame: pl.LazyFrame, layout: Layout) -> pl.LazyFrame:
     nulls = ["", *layout.format.null_text]
     trimmed = pl.col(layout.used).str.strip_chars()
     frame = frame.with_columns(pl.when(~trimmed.is_in(nulls)).then(trimmed).name.keep())
-    numbers = [pl.col(n).str.normalize("NFKC").alias(_text(n)) for n in layout.reals]
+    numbers = [pl.col(n).str.normalize("NFKC").str.strip_chars().alias(_text(n))
+               for n in layout.reals]
     frame = frame.with_columns(numbers).with_columns(
         pl.col(_text(n)).cast(pl.Float64, strict=False).alias(n) for n in layout.reals)
     return frame.with_columns(_time(layout).alias("measured_local"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,8 @@ class _Verdicts:
         self.chunk, self.lines, self.first_line = chunk, lines, first_line
         self.bad: dict[int, tuple[str, str | None, int]] = {}
 
-    def add(self, index: int, reason: str, column: str | None = None, count: int = 1) -> None:
+    def add(self, index: int | np.integer[Any], reason: str, column: str | None = None,
+            count: int = 1) -> None:
         self.bad.setdefault(int(index), (reason, column, count))
 
     def frame(self) -> pl.DataFrame:
@@ -138,7 +140,7 @@ def _count_text(found: int, expected: int) -> str:
 
 def _blank(data: bytes, lines: Lines, is_plain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     length = lines.stops - lines.starts
-    blank = is_plain & (length == 0)
+    blank: npt.NDArray[np.bool_] = is_plain & (length == 0)
     for index in np.flatnonzero(is_plain & (length > 0) & (length < 80)):
         if not data[lines.starts[index]:lines.stops[index]].strip():
             blank[index] = True

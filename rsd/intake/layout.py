@@ -8,7 +8,7 @@ from functools import cached_property
 
 import polars as pl
 
-from rsd.intake import clock
+from rsd import clock
 from rsd.intake.formats import Format
 
 
@@ -94,7 +94,8 @@ class Layout:
 
     def _numbers_are_sound(self, frame: pl.DataFrame) -> bool:
         # a sum is finite only if every addend is; one pass instead of one per cell
-        sums = frame.select(pl.col(self.reals).sum().is_finite() | pl.col(self.reals).sum().is_null())
+        total = pl.col(self.reals).sum()
+        sums = frame.select(total.is_finite() | total.is_null())
         whole = frame.select((pl.col(n) == pl.col(n).floor()).all() for n in self.whole)
         return all(sums.row(0)) and (not self.whole or all(whole.row(0)))
 
@@ -106,7 +107,7 @@ class Layout:
                     .alias("measured_local"))
             except pl.exceptions.PolarsError:
                 continue
-            if clock.may_skip_an_hour(*_span(timed), self.timezone):
+            if clock.may_skip_an_hour(self.timezone, *_span(timed)):
                 return None
             return timed
         return None

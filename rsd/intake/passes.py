@@ -6,34 +6,34 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from rsd import clock
 from rsd.columns import REPORTED, schema
-from rsd.intake import clock
 from rsd.intake.formats import CodeTable
 from rsd.intake.layout import Layout
-from rsd.privacy import normalise_plate_expr, plate_status_expr
 from rsd.reasons import mask
 from rsd.units import to_canonical
 
 _SCHEMA = schema(REPORTED)
-_ANY_PLATE = r"^[\p{L}\p{N}][\p{L}\p{N}\-]{1,14}$"
 
 
-def to_reported(records: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+def to_reported(records: pl.DataFrame, layout: Layout, *, is_trimmed: bool) -> pl.DataFrame:
     """Return the reported passes of a chunk's records, one a record, in the same order.
 
     Args:
         records: a frame of the layout, with ``measured_local`` and ``source_line``.
         layout: the format bound to the header.
+        is_trimmed: no cell begins or ends with a space, and none is an empty text.
 
     Returns:
-        The columns of `rsd.columns.REPORTED`; ``record_id`` is null where the source has none.
+        The columns of `rsd.columns.REPORTED`; ``record_id`` is null where the source has none,
+        ``plate`` is as it came.
     """
     pieces: list[pl.Expr] = []
     columns: dict[str, pl.Expr] = {}
     for source, target in layout.format.text.items():
         if source in layout.names:
-            trimmed = pl.col(source).str.strip_chars()
-            columns[target] = pl.when(trimmed != "").then(trimmed)
+            cell = pl.col(source)
+            columns[target] = cell if is_trimmed else _trimmed(cell)
     for source, target in layout.format.date.items():
         if source in layout.names:
             columns[target] = pl.col(source).str.strip_chars().str.to_date("%Y-%m-%d")
@@ -48,7 +48,12 @@ def to_reported(records: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     chosen = [
         columns.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in _SCHEMA.items()
     ]
-    return _with_plates(records.select(chosen), layout.format.plates)
+    return records.select(chosen)
+
+
+def _trimmed(cell: pl.Expr) -> pl.Expr:
+    trimmed = cell.str.strip_chars()
+    return pl.when(trimmed != "").then(trimmed)
 
 
 def _numbers(records: pl.DataFrame, layout: Layout,
@@ -128,22 +133,3 @@ def _times(layout: Layout, pieces: list[pl.Expr]) -> dict[str, pl.Expr]:
         "measured_local": clock.afternoon(local, hours),
         "raw_time": pl.when(is_late).then(pl.col(layout.time)),
     }
-
-
-def _with_plates(passes: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """Normalise plates; one that is no plate becomes null and stays in ``plate_raw``."""
-    if kind == "none":
-        return passes.with_columns(plate=pl.lit(None, pl.String))
-    distinct = passes.select(plate="plate").unique().drop_nulls().with_columns(
-        normal=normalise_plate_expr("plate"))
-    is_plate = (plate_status_expr("normal") == "recognised" if kind == "cn"
-                else pl.col("normal").str.contains(_ANY_PLATE))
-    distinct = distinct.with_columns(is_plate=is_plate)
-    joined = passes.join(distinct, on="plate", how="left", maintain_order="left")
-    unreadable = ~pl.col("is_plate").fill_null(value=False)
-    return joined.with_columns(
-        plate_raw=pl.when(unreadable).then("plate"),
-        plate=pl.when(~unreadable).then("normal"),
-        intake_bits=pl.col("intake_bits")
-        | pl.when(unreadable).then(mask("plate_unreadable")).otherwise(0),
-    ).select(_SCHEMA.names())

@@ -8,8 +8,9 @@ of `rsd.intake.damaged`, record by record where it must.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -20,24 +21,15 @@ from rsd.intake import damaged
 from rsd.intake.formats import Format, recognise, split_header
 from rsd.intake.layout import Layout
 from rsd.intake.lines import MAX_FIELD_BYTES
+from rsd.intake.passes import to_reported
 from rsd.intake.source import Chunk, Source, stream_chunks
 
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass
-class Account:
-    """What became of a file's records. ``accepted`` counts before duplicates are taken out."""
-
-    records: int = 0
-    quarantined: int = 0
-    blank: int = 0
-    notices: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Records:
-    """Records of one chunk: raw cells typed by the layout, and what could not be used."""
+    """Reported passes of one chunk (`rsd.intake.passes`), and what could not be used."""
 
     frame: pl.DataFrame
     quarantine: pl.DataFrame
@@ -59,11 +51,11 @@ class Reader:
     def __init__(self, source: Source, timezone: str, format_id: str | None = None) -> None:
         self.source = source
         self._chunks = stream_chunks(source)
-        self._first = next(self._chunks, None)
-        if self._first is None:
+        first = next(self._chunks, None)
+        if first is None:
             raise InputRefused("the file is empty", where=str(source.path),
                                expected="a header line")
-        head, body, line_bytes = _split_first_line(self._first.data)
+        head, body, line_bytes = _split_first_line(first.data)
         self._encoding: str | None = None
         if head.startswith(_BOM):
             head, self._encoding = head[len(_BOM):], "utf-8"
@@ -71,64 +63,68 @@ class Reader:
         self.format: Format = recognise(names, str(source.path), format_id)
         self.layout = Layout.of(self.format, names, timezone)
         self._header_bytes = head
-        self._torn_header = self._first.torn and not body
-        self._first = Chunk(body, self._first.offset + line_bytes,
-                            self._first.torn and bool(body))
+        self._first = Chunk(body, first.offset + line_bytes, first.torn and bool(body))
 
     def __iter__(self) -> Iterator[Records]:
-        """Yield the records of each chunk in the file's order."""
-        line, carry = 2, Chunk(b"", self._first.offset if self._first else 0)
-        for chunk in self._all():
-            data, offset = carry.data + chunk.data, chunk.offset - len(carry.data)
-            whole = Chunk(data, offset, chunk.torn)
-            records = self._prove(whole, line)
-            if records is not None:
-                line += records.frame.height
-                carry = Chunk(b"", 0)
-            else:
-                encoding = self._choose_encoding(data)
-                result = damaged.read(whole, self.layout, encoding, line, self._header_bytes,
-                                      more_follows=not chunk.torn)
-                records = Records(result.frame, self._located(result.quarantine), result.blank)
-                line += result.lines
-                carry = Chunk(result.carry, offset + len(data) - len(result.carry))
-            yield records
-        if carry.data:
-            whole = Chunk(carry.data, carry.offset)
-            result = damaged.read(whole, self.layout, self._choose_encoding(carry.data), line,
-                                  self._header_bytes, more_follows=False)
-            yield Records(result.frame, self._located(result.quarantine), result.blank)
+        """Yield the records of each chunk in the file's order.
+
+        While the caller works on one chunk, the next one is proven in a thread.
+        """
+        line, carry = 2, b""
+        with ThreadPoolExecutor(1, "rsd-prove") as pool:
+            for chunk, proof in _ahead(self._all(), lambda c: pool.submit(self._prove, c)):
+                reported = None if carry else proof.result()
+                if reported is not None:
+                    frame = reported.with_columns(pl.col("source_line") + line)
+                    line += frame.height
+                    yield Records(frame, empty(QUARANTINE), 0)
+                    continue
+                whole = Chunk(carry + chunk.data, chunk.offset - len(carry), chunk.torn)
+                records, lines, carry = self._damaged(whole, line, more_follows=not chunk.torn)
+                line += lines
+                yield records
+        if carry:
+            whole = Chunk(carry, chunk.offset + len(chunk.data) - len(carry))
+            yield self._damaged(whole, line, more_follows=False)[0]
 
     def _all(self) -> Iterator[Chunk]:
-        if self._first is not None and self._first.data:
+        if self._first.data:
             yield self._first
         yield from self._chunks
 
-    def _prove(self, chunk: Chunk, line: int) -> Records | None:
+    def _prove(self, chunk: Chunk) -> pl.DataFrame | None:
+        """Return the reported passes of a chunk that is proven whole, lines numbered from 0."""
         if chunk.torn and self.format.needs_final_newline:
             return None
         data = chunk.data
-        if b'"' in data or b"\0" in data:
-            return None
-        if b"\r" in data:
-            if data.count(b"\r") != data.count(b"\r\n"):
-                return None
+        if data.count(b"\r") == data.count(b"\r\n"):
             data = data.replace(b"\r\n", b"\n")
-        rows = _count_rows(data, len(self.layout.names))
-        if rows is None:
+        proof = _count(data, len(self.layout.names))
+        text = self._as_utf8(data) if proof is not None else None
+        frame = self.layout.parse_strict(text) if text is not None else None
+        if proof is None or frame is None or frame.height != proof[0]:
             return None
-        encoding = "utf-8" if data.isascii() else self._choose_encoding(data)
-        if encoding != "utf-8":
-            try:
-                data = data.decode(encoding).encode()
-            except UnicodeDecodeError:
-                return None
-        frame = self.layout.parse_strict(data)
-        if frame is None or frame.height != rows:
+        rows, is_trimmed = proof
+        numbered = frame.with_columns(source_line=pl.int_range(rows, dtype=pl.Int64))
+        return to_reported(numbered, self.layout, is_trimmed=is_trimmed)
+
+    def _as_utf8(self, data: bytes) -> bytes | None:
+        if data.isascii() or (encoding := self._choose_encoding(data)) == "utf-8":
+            return data  # the typed parse refuses bytes that are no UTF-8
+        try:
+            return data.decode(encoding).encode()
+        except UnicodeDecodeError:
             return None
-        numbered = frame.with_columns(
-            pl.int_range(line, line + rows, dtype=pl.Int64).alias("source_line"))
-        return Records(numbered, empty(QUARANTINE), 0)
+
+    def _damaged(self, chunk: Chunk, line: int, *,
+                 more_follows: bool) -> tuple[Records, int, bytes]:
+        encoding = self._choose_encoding(chunk.data)
+        result = damaged.read(chunk, self.layout, encoding, line, self._header_bytes,
+                              more_follows=more_follows)
+        where = {"source_sha256": pl.lit(self.source.sha256), "file": pl.lit(self.source.name)}
+        quarantine = result.quarantine.with_columns(**where).select(empty(QUARANTINE).columns)
+        reported = to_reported(result.frame, self.layout, is_trimmed=False)
+        return Records(reported, quarantine, result.blank), result.lines, result.carry
 
     def _choose_encoding(self, data: bytes) -> str:
         """Decide once: UTF-8 if most lines beyond ASCII are UTF-8 (GB18030 hardly ever is)."""
@@ -136,10 +132,18 @@ class Reader:
             self._encoding = _guess_encoding(data, self.format.encodings)
         return self._encoding or "utf-8"
 
-    def _located(self, quarantine: pl.DataFrame) -> pl.DataFrame:
-        return quarantine.with_columns(
-            source_sha256=pl.lit(self.source.sha256), file=pl.lit(self.source.name),
-        ).select(list(empty(QUARANTINE).columns))
+
+def _ahead(chunks: Iterator[Chunk], start: Callable[[Chunk], Future[pl.DataFrame | None]],
+           ) -> Iterator[tuple[Chunk, Future[pl.DataFrame | None]]]:
+    """Yield each chunk with its started work, one chunk ahead of the caller."""
+    before: tuple[Chunk, Future[pl.DataFrame | None]] | None = None
+    for chunk in chunks:
+        begun = (chunk, start(chunk))
+        if before is not None:
+            yield before
+        before = begun
+    if before is not None:
+        yield before
 
 
 def _split_first_line(data: bytes) -> tuple[bytes, bytes, int]:
@@ -168,16 +172,29 @@ def _header_text(head: bytes, source: Source) -> str:
                        remedy="This is no dump; check the file.")
 
 
-def _count_rows(data: bytes, columns: int) -> int | None:
-    """Return the number of rows if line ends and separators agree with the columns."""
+def _count(data: bytes, columns: int) -> tuple[int, bool] | None:
+    """Return the rows, and whether cells are trimmed, if line ends and separators agree.
+
+    None where they do not, where a quote or control character stands, or a line could hold a huge
+    field.
+    """
+    if b'"' in data:
+        return None
     view = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(view == 0x0A)
-    rows = ends.size + (0 if data.endswith(b"\n") else 1)
-    separators = int(np.count_nonzero(view == 0x2C))
-    longest = int(np.diff(ends, prepend=-1).max()) if ends.size else len(data)
-    if separators != rows * (columns - 1) or longest > MAX_FIELD_BYTES:
+    spaces = np.flatnonzero(view == 0x20)
+    if np.count_nonzero(view < 0x21) != ends.size + spaces.size:
         return None
-    return rows
+    rows = ends.size + (0 if data.endswith(b"\n") else 1)
+    longest = int(np.diff(ends, prepend=-1).max()) if ends.size else len(data)
+    if np.count_nonzero(view == 0x2C) != rows * (columns - 1) or longest > MAX_FIELD_BYTES:
+        return None
+    if not spaces.size:
+        return rows, True
+    if spaces[0] == 0 or spaces[-1] == view.size - 1:
+        return rows, False
+    beside = np.concatenate([view[spaces - 1], view[spaces + 1]])
+    return rows, not bool(((beside == 0x2C) | (beside == 0x0A)).any())
 
 
 def _guess_encoding(data: bytes, allowed: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -68,14 +69,14 @@ def fingerprint(path: Path) -> Source:
     return Source(path, sha, before.st_size, before.st_mtime_ns, packed)
 
 
-def _open_regular(path: Path) -> BinaryIO:
+def _open_regular(path: Path) -> BufferedReader:
     # O_NONBLOCK: a named pipe must not hang the nightly run before it is seen to be no file
     stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
         raise InputRefused("not a regular file", where=str(path),
                            remedy="Name a file, or a folder's files by a pattern.")
-    return cast(BinaryIO, stream)
+    return stream
 
 
 def refused(path: Path, error: OSError) -> InputRefused:
@@ -140,7 +141,7 @@ def stream_chunks(source: Source, size: int = CHUNK_BYTES) -> Iterator[Chunk]:
 def _cut(stream: BinaryIO | _Limited, size: int, path: Path) -> Iterator[Chunk]:
     offset, rest = 0, b""
     while block := stream.read(size):
-        data = rest + block
+        data = b"".join((rest, block)) if rest else block
         cut = data.rfind(b"\n") + 1
         if cut == 0:  # lone CR line ends: the last CR may still get its LF
             cut = data.rfind(b"\r", 0, len(data) - 1) + 1

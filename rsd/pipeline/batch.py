@@ -16,9 +16,9 @@ from rsd.errors import InputRefused, IntegrityError, RsdError
 from rsd.intake.formats import Format
 from rsd.lake import BATCH, Lake
 from rsd.pipeline import versions
+from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.prepare import PREPARED, Prepared, drop_repeats
 from rsd.pipeline.vehicles import new_rows
-from rsd.privacy import Pseudonyms
 from rsd.scoring import ScoringRules, score
 
 SOURCE = "source:"
@@ -62,14 +62,14 @@ def scoring_rules(lake: Lake, fmt: Format) -> ScoringRules:
     )
 
 
-def ingest_batch(lake: Lake, dumps: Sequence[Prepared], pseudonyms: Pseudonyms,
+def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
                  registry: pl.DataFrame, tick: Tick) -> None:
     """Ingest some dumps in one commit; a dump that is refused on the way leaves no trace.
 
     Args:
         lake: held for writing.
         dumps: opened dumps. Several: each fits in memory; one: read as a stream.
-        pseudonyms: known vehicles; new ones are added.
+        book: known vehicles; new ones are added.
         registry: what the registry knows, by ``vehicle_id``.
         tick: called with the number of bytes of each dump that is done.
 
@@ -79,13 +79,12 @@ def ingest_batch(lake: Lake, dumps: Sequence[Prepared], pseudonyms: Pseudonyms,
         StorageError: nothing could be written.
     """
     sites = lake.table("sites").scan().collect()
-    before = pseudonyms.known
     if len(dumps) == 1:
         accepted = list(dumps)
-        frames = _tick_after(dumps[0].frames(pseudonyms), tick, dumps[0].source.size)
+        frames = _tick_after(dumps[0].frames(book), tick, dumps[0].source.size)
         parts = {dumps[0].reader.format.id: frames}
     else:
-        accepted, loaded = _load(dumps, pseudonyms, tick)
+        accepted, loaded = _load(dumps, book, tick)
         parts = {k: iter(v) for k, v in loaded.items()}
     if not accepted:
         return
@@ -98,12 +97,11 @@ def ingest_batch(lake: Lake, dumps: Sequence[Prepared], pseudonyms: Pseudonyms,
             dump.note_contradictions()
             dump.summary.check()
         _check(stage, accepted)
-        _commit(stage, accepted, new_rows(pseudonyms, before.height))
+        _commit(stage, accepted, book)
         for dump in accepted:
             dump.summary.state = "done"
     except BaseException:
         stage.discard()
-        pseudonyms.known = before
         raise
 
 
@@ -112,17 +110,15 @@ def _tick_after(frames: Iterator[pl.DataFrame], tick: Tick, size: int) -> Iterat
     tick(size)
 
 
-def _load(dumps: Sequence[Prepared], pseudonyms: Pseudonyms, tick: Tick,
+def _load(dumps: Sequence[Prepared], book: PlateBook, tick: Tick,
           ) -> tuple[list[Prepared], dict[str, list[pl.DataFrame]]]:
     """Read small dumps into memory; the refused ones say so in their summary."""
     accepted: list[Prepared] = []
     loaded: dict[str, list[pl.DataFrame]] = {}
     for dump in dumps:
-        before = pseudonyms.known
         try:
-            frames = list(dump.frames(pseudonyms))
+            frames = list(dump.frames(book))
         except InputRefused as error:
-            pseudonyms.known = before
             refuse(dump, error)
         else:
             accepted.append(dump)
@@ -202,8 +198,11 @@ class _EvidenceWriter:
 
     def passing(self, frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         for frame in frames:
-            self._parts.append(frame.select(_EVIDENCE))
-            self._rows += frame.height
+            rows = frame.select(_EVIDENCE).filter(
+                pl.any_horizontal(pl.col(_TELLING).is_not_null()))
+            if rows.height:
+                self._parts.append(rows)
+                self._rows += rows.height
             if self._rows >= _EVIDENCE_ROWS:
                 self.flush()
             yield frame
@@ -216,15 +215,13 @@ class _EvidenceWriter:
         self._parts, self._rows = [], 0
 
 
-_EVIDENCE = [
-    pl.col("slope_deg").alias("slope_deg_reported") if name == "slope_deg_reported"
-    else pl.col(name) for name in schema(EVIDENCE)
-]
+_EVIDENCE = schema(EVIDENCE).names()
+_TELLING = [name for name in _EVIDENCE if name not in ("record_id", *versions.KEY)]
 
 
 def _settle(stage: Stage, dumps: list[Prepared]) -> None:
     """Take duplicates out and mark versions that a correction replaced."""
-    if stage.passes is None or not stage.evidence:
+    if stage.passes is None:
         return
     order = [d.source.sha256 for d in dumps]
     verdicts = versions.compare(stage.lake, stage.passes, stage.evidence, order)
@@ -241,25 +238,25 @@ def _settle(stage: Stage, dumps: list[Prepared]) -> None:
     old_passes, old_evidence = stage.passes, stage.evidence
     frame = versions.settle(pl.scan_parquet(old_passes, glob=False), verdicts, flags=True)
     stage.passes = table.write(frame, stage.batch_id)
-    rows = versions.settle(pl.scan_parquet(old_evidence, glob=False), verdicts, flags=False)
-    stage.evidence = [stage.lake.table("evidence").write(rows, stage.batch_id)]
+    if old_evidence:
+        rows = versions.settle(pl.scan_parquet(old_evidence, glob=False), verdicts, flags=False)
+        stage.evidence = [stage.lake.table("evidence").write(rows, stage.batch_id)]
     for path in (old_passes, *old_evidence):
         path.unlink()
 
 
 def _check(stage: Stage, dumps: list[Prepared]) -> None:
-    """Compare the accounts with what the staged files hold, by their own footers."""
+    """Compare the accounts with what the staged file of passes holds, by its own footer."""
     accepted = sum(d.summary.accepted for d in dumps)
-    for name, files in (("passes", [stage.passes] if stage.passes else []),
-                        ("evidence", stage.evidence)):
-        rows = sum(pl.scan_parquet(f, glob=False).select(pl.len()).collect().item() for f in files)
-        if rows != accepted:
-            raise IntegrityError(f"staged {name} are not the accepted records", found=str(rows),
-                                 expected=str(accepted), where=str(stage.lake.path),
-                                 remedy="Nothing was committed; run again.")
+    rows = 0 if stage.passes is None else pl.scan_parquet(stage.passes, glob=False).select(
+        pl.len()).collect().item()
+    if rows != accepted:
+        raise IntegrityError("the staged passes are not the accepted records", found=str(rows),
+                             expected=str(accepted), where=str(stage.lake.path),
+                             remedy="Nothing was committed; run again.")
 
 
-def _commit(stage: Stage, dumps: list[Prepared], vehicles: pl.DataFrame) -> None:
+def _commit(stage: Stage, dumps: list[Prepared], book: PlateBook) -> None:
     """Commit the restricted tables first and passes last: its entry makes the batch exist."""
     lake, sources = stage.lake, [SOURCE + d.source.sha256 for d in dumps]
     quarantined = pl.concat([d.quarantined() for d in dumps])
@@ -268,9 +265,10 @@ def _commit(stage: Stage, dumps: list[Prepared], vehicles: pl.DataFrame) -> None
         lake.table("quarantine").commit([stage.quarantine], transactions=sources)
     if stage.evidence:
         lake.table("evidence").commit(stage.evidence, transactions=sources)
-    if vehicles.height:
+    new = new_rows(lake, book, stage.passes) if stage.passes else None
+    if new is not None and new.height:
         table = lake.table("vehicles")
-        table.commit([table.write(vehicles, stage.batch_id)])
+        table.commit([table.write(new, stage.batch_id)])
     added = [*([stage.passes] if stage.passes else []), *stage.rewritten.values()]
     counts = {d.source.sha256: {"records": d.summary.records, "accepted": d.summary.accepted,
                                 "quarantined": d.summary.quarantined,

@@ -15,10 +15,11 @@ from rsd.errors import InputRefused, StorageError
 from rsd.intake.source import Source, fingerprint
 from rsd.lake import Lake
 from rsd.pipeline.batch import SOURCE, ingest_batch, refuse
+from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.prepare import Prepared
 from rsd.pipeline.summary import FileSummary, RunSummary
-from rsd.pipeline.vehicles import known_vehicles, registered
-from rsd.privacy import Pseudonyms
+from rsd.pipeline.vehicles import registered
+from rsd.privacy import VehicleKey
 from rsd.version import VERSION
 
 SMALL_BYTES = 8 << 20
@@ -59,7 +60,7 @@ def _expand(paths: Iterable[str | Path]) -> Iterator[Path]:
         if place.is_dir():
             yield from sorted(p for p in place.iterdir() if p.is_file() and p.name[0] != ".")
         elif not place.exists() and glob.has_magic(str(path)):
-            yield from (Path(p) for p in sorted(glob.glob(str(path)))) or [place]
+            yield from [Path(p) for p in sorted(glob.glob(str(path)))] or [place]
         else:
             yield place
 
@@ -93,11 +94,11 @@ def _ingest(lake: Lake, paths: list[Path], input_format: str | None,
         else:
             pending[source.sha256] = summary
             sources.append((source, summary))
-    pseudonyms, registry = known_vehicles(lake), registered(lake)
+    book, registry = PlateBook(VehicleKey.load(lake.key_path)), registered(lake)
     try:
         for batch in _batches(sources):
             dumps = list(_opened(batch, lake, input_format, tick))
-            _ingest_one(lake, dumps, pseudonyms, registry, tick)
+            _ingest_one(lake, dumps, book, registry, tick)
     finally:
         for summary, first in repeated:
             summary.state = "already" if first.state == "done" else first.state
@@ -124,12 +125,12 @@ def _opened(batch: list[Item], lake: Lake, input_format: str | None,
             tick(source.size)
 
 
-def _ingest_one(lake: Lake, dumps: list[Prepared], pseudonyms: Pseudonyms, registry: pl.DataFrame,
+def _ingest_one(lake: Lake, dumps: list[Prepared], book: PlateBook, registry: pl.DataFrame,
                 tick: Callable[[int], None]) -> None:
     if not dumps:
         return
     try:
-        ingest_batch(lake, dumps, pseudonyms, registry, tick)
+        ingest_batch(lake, dumps, book, registry, tick)
     except InputRefused as error:  # the only dump of its batch
         refuse(dumps[0], error)
         tick(dumps[0].source.size)

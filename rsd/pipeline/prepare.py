@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from rsd.columns import QUARANTINE, REPORTED, empty, schema
-from rsd.intake.passes import to_reported
 from rsd.intake.records import Reader
 from rsd.intake.source import Source
+from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.summary import FileSummary
-from rsd.privacy import Pseudonyms
 from rsd.reasons import mask
 
-PREPARED = pl.Schema({**schema(REPORTED), "vehicle_id": pl.String, "source_sha256": pl.String})
+PREPARED = pl.Schema([*schema(REPORTED).items(), ("vehicle_id", pl.String),
+                      ("source_sha256", pl.String)])
 """Columns of a prepared frame: REPORTED and two keys."""
 
 CONTENT = [n for n in PREPARED.names() if n not in ("source_line", "source_sha256", "plate")]
@@ -45,14 +45,14 @@ class Prepared:
         summary.format, summary.ignored_columns = reader.format.id, reader.layout.ignored
         return cls(source, reader, summary)
 
-    def frames(self, pseudonyms: Pseudonyms) -> Iterator[pl.DataFrame]:
+    def frames(self, book: PlateBook) -> Iterator[pl.DataFrame]:
         """Yield prepared frames of the accepted records, exact repeats of a chunk taken out."""
-        has_plates = self.reader.format.plates != "none"
+        plates = self.reader.format.plates
         for records in self.reader:
-            reported = to_reported(records.frame, self.reader.layout)
-            if not has_plates:
+            reported = records.frame
+            if plates == "none":
                 reported = _mark_near_repeats(reported)
-            frame = pseudonyms.assign(reported).with_columns(
+            frame = book.assign(reported, plates).with_columns(
                 source_sha256=pl.lit(self.source.sha256))
             frame = with_record_ids(frame).select(PREPARED.names())
             self.summary.records += frame.height + records.quarantine.height

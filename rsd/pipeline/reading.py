@@ -113,7 +113,7 @@ def _remember_export(lake: Lake, exported: pl.DataFrame) -> None:
     seen = _exported_versions(lake)
     if version not in seen:
         text = "".join(f"{v}\n" for v in [*seen, version])
-        disk.replace(_exports_file(lake), text)
+        disk.replace(_exports_file(lake), text.encode())
 
 
 def _exports_file(lake: Lake) -> Path:

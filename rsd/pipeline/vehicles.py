@@ -13,31 +13,28 @@ from rsd.columns import PLATE_COLORS, VEHICLES, schema
 from rsd.errors import UsageError
 from rsd.intake.formats import CodeTable, code_tables
 from rsd.lake import Lake
-from rsd.privacy import Pseudonyms, VehicleKey, normalise_plate_expr
+from rsd.pipeline.plates import PlateBook
+from rsd.privacy import normalise_plate_expr
 
 _REQUIRED = ("plate", "plate_color")
 _KNOWN = (*_REQUIRED, "plate_type", "vehicle_type", "fuel", "emission_stage", "first_registered",
           "use")
-_OWN_AND_GA = {"fuel": ("own_fuel", "ga_fuel"), "use": ("ga_use",), "emission_stage": ("own_stage",),
-               "vehicle_class": ("own_class", "ga_vehicle_type"),
-               "plate_color": ("own_plate_color", "plate_color_from_0")}
+_OWN_AND_GA = {
+    "fuel": ("own_fuel", "ga_fuel"), "use": ("ga_use",), "emission_stage": ("own_stage",),
+    "vehicle_class": ("own_class", "ga_vehicle_type"),
+    "plate_color": ("own_plate_color", "plate_color_from_0"),
+}  # fmt: skip
 
 
-def known_vehicles(lake: Lake) -> Pseudonyms:
-    """Return the pseudonyms of a lake: its key and the vehicles that have one already."""
-    pseudonyms = Pseudonyms(VehicleKey.load(lake.key_path))
-    names = pseudonyms.known.columns
-    pseudonyms.known = lake.table("vehicles").scan().select(names).collect()
-    return pseudonyms
-
-
-def new_rows(pseudonyms: Pseudonyms, since: int) -> pl.DataFrame:
-    """Return the vehicles that came after the first ``since``, as rows of `VEHICLES`."""
-    new = pseudonyms.known.slice(since)
+def new_rows(lake: Lake, book: PlateBook, passes: Path) -> pl.DataFrame:
+    """Return the vehicles of staged passes that the lake does not know, as rows of `VEHICLES`."""
+    stored = lake.table("vehicles").scan().select("vehicle_id")
+    staged = pl.scan_parquet(passes, glob=False).select("vehicle_id").unique()
+    new = book.vehicles().lazy().join(staged, on="vehicle_id", how="semi").join(
+        stored, on="vehicle_id", how="anti").collect(engine="streaming")
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in schema(VEHICLES).items()
                if name not in new.columns and name != "is_registered"]
-    full = new.with_columns(*missing, is_registered=pl.lit(False))
-    return full.select(schema(VEHICLES).names())
+    return new.with_columns(*missing, is_registered=pl.lit(False)).select(schema(VEHICLES).names())
 
 
 def registered(lake: Lake) -> pl.DataFrame:

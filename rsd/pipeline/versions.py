@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rsd.columns import EVIDENCE
+from rsd.columns import EVIDENCE, empty
 from rsd.lake import Lake
 from rsd.reasons import mask
 
@@ -21,7 +21,7 @@ KEY = ["source_sha256", "source_line"]
 
 _DERIVED = {
     "road_segment", "vehicle_class", "fuel", "emission_stage", "first_registered", "use",
-    "is_local", "slope_deg", "vsp_kw_t", "co_g_kg", "hc_g_kg", "no_g_kg", "no2_g_kg", "nox_g_kg",
+    "is_local", "vsp_kw_t", "co_g_kg", "hc_g_kg", "no_g_kg", "no2_g_kg", "nox_g_kg",
     "nh3_g_kg", "convention", "nox_source", "derived_from", "is_current", "reason_bits",
     "measured_at", "date", "hour", *KEY,
 }  # fmt: skip
@@ -66,7 +66,8 @@ def compare(lake: Lake, passes: Path, evidence: list[Path], order: list[str]) ->
     suspects = pl.concat(met).unique()
     if suspects.is_empty():
         return _nothing()
-    return _judge(_suspects(staged, pl.scan_parquet(evidence, glob=False), suspects, order),
+    beside = pl.scan_parquet(evidence, glob=False) if evidence else empty(EVIDENCE).lazy()
+    return _judge(_suspects(staged, beside, suspects, order),
                   _suspects(history, lake.table("evidence").scan(), suspects, None))
 
 

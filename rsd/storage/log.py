@@ -68,6 +68,38 @@ class Snapshot:
     table_id: str | None = None
 
 
+class _Replay:
+    """A snapshot that entries are being applied to."""
+
+    def __init__(self, start: Snapshot, log: Path) -> None:
+        self.version, self._log = start.version, log
+        self._files, self._transactions = dict(start.files), dict(start.transactions)
+        self._schema_string, self._table_id = start.schema_string, start.table_id
+
+    def apply(self, version: int, actions: list[Action]) -> None:
+        """Go on by one entry: its removes, then everything else."""
+        self.version = version
+        for action in actions:
+            if "remove" in action:
+                self._files.pop(_name(action["remove"]["path"], self._log), None)
+        for action in actions:
+            if "add" in action:
+                added = _data_file(action["add"], version, self._log)
+                self._files[added.name] = added
+            elif "txn" in action:
+                self._transactions[action["txn"]["appId"]] = action["txn"]["version"]
+            elif "metaData" in action:
+                self._schema_string = action["metaData"]["schemaString"]
+                self._table_id = action["metaData"]["id"]
+            elif "protocol" in action:
+                _check_protocol(action["protocol"], self._log)
+
+    def snapshot(self) -> Snapshot:
+        """Return what stands now."""
+        return Snapshot(self.version, self._files, self._transactions, self._schema_string,
+                        self._table_id)
+
+
 def entry_path(log: Path, version: int) -> Path:
     """Return where the entry of a version stands."""
     return log / f"{version:020d}.json"
@@ -122,16 +154,17 @@ def read(log: Path, version: int | None = None, base: Snapshot | None = None) ->
     if wanted - state.version > _WORTH_A_CHECKPOINT or state.version + 1 not in entries:
         later = [c for c in checkpoints if state.version < c <= wanted]
         state = _from_checkpoint(log, later) or state
+    replay = _Replay(state, log)
     for number in range(state.version + 1, wanted + 1):
         actions = read_entry(entry_path(log, number))
         if actions is None:
             if number == last and version is None:
-                return state
+                break
             raise IntegrityError("an entry of the table's log is torn",
                                  where=str(entry_path(log, number)),
                                  remedy="Restore it from a backup: later entries stand on it.")
-        state = apply(state, number, actions, log)
-    return state
+        replay.apply(number, actions)
+    return replay.snapshot()
 
 
 def torn_tail(log: Path) -> Path | None:
@@ -141,27 +174,6 @@ def torn_tail(log: Path) -> Path | None:
         return None
     last = entry_path(log, entries[-1])
     return last if read_entry(last) is None else None
-
-
-def apply(state: Snapshot, version: int, actions: list[Action], log: Path) -> Snapshot:
-    """Return the snapshot after one entry's actions."""
-    files, transactions = dict(state.files), dict(state.transactions)
-    schema_string, table_id = state.schema_string, state.table_id
-    for action in actions:
-        if "remove" in action:
-            files.pop(_name(action["remove"]["path"], log), None)
-    for action in actions:
-        if "add" in action:
-            added = _data_file(action["add"], version, log)
-            files[added.name] = added
-        elif "txn" in action:
-            transactions[action["txn"]["appId"]] = action["txn"]["version"]
-        elif "metaData" in action:
-            schema_string = action["metaData"]["schemaString"]
-            table_id = action["metaData"]["id"]
-        elif "protocol" in action:
-            _check_protocol(action["protocol"], log)
-    return Snapshot(version, files, transactions, schema_string, table_id)
 
 
 def actions_of(log: Path) -> Iterator[tuple[int, list[Action]]]:
@@ -246,7 +258,9 @@ def _from_checkpoint(log: Path, candidates: list[int]) -> Snapshot | None:
                               ("add", "path"), ("txn", "appId"))
             for row in _structs(table, kind, key)
         ]
-        state = apply(Snapshot(), version, actions, log)
+        replay = _Replay(Snapshot(), log)
+        replay.apply(version, actions)
+        state = replay.snapshot()
         in_order = sorted(state.files.values(), key=lambda file: file.version)
         return replace(state, files={file.name: file for file in in_order})
     return None

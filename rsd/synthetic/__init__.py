@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from rsd.synthetic.city import PASSES_PER_VEHICLE_DAY, SimulationSummary, simulate
+from rsd.synthetic.city import PASSES_PER_VEHICLE_DAY, START, SimulationSummary, simulate
 
-__all__ = ["PASSES_PER_VEHICLE_DAY", "SimulationSummary", "simulate"]
+__all__ = ["PASSES_PER_VEHICLE_DAY", "START", "SimulationSummary", "simulate"]

@@ -53,6 +53,10 @@ class SimulationSummary:
     plates_wrong: int
     bytes: int
 
+    def as_dict(self) -> dict[str, str | int]:
+        """Return the fields as plain text and numbers, for printing and JSON."""
+        return {k: v if isinstance(v, int) else str(v) for k, v in vars(self).items()}
+
 
 @dataclass(frozen=True)
 class _Day:

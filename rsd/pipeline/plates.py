@@ -1,0 +1,102 @@
+"""Plates of a dump → vehicles: each text is normalised, judged and hashed once.
+
+Texts that were met before are looked up by 128 bits of hash (two seeds, within one process): a
+clash, which would join two vehicles, is as unlikely as one of the pseudonyms themselves.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from rsd.pipeline.hash_index import HashIndex
+from rsd.privacy import VehicleKey, hash_vehicles, normalise_plate_expr, plate_status_expr
+from rsd.reasons import mask
+
+_ANY_PLATE = r"^[\p{L}\p{N}][\p{L}\p{N}\-]{1,14}$"
+_KEYS = ["hash", "check"]
+_TEXTS = pl.Schema({"hash": pl.UInt64, "check": pl.UInt64, "color": pl.String,
+                    "plate": pl.String, "vehicle_id": pl.String})
+
+_MOST_PIECES = 16
+
+
+class _Texts:
+    """Described texts, found by their hash."""
+
+    def __init__(self) -> None:
+        self.index = HashIndex()
+        self.frame = pl.DataFrame(schema=_TEXTS)
+
+    def add(self, described: pl.DataFrame) -> None:
+        self.index.insert(described["hash"].to_numpy())
+        self.frame = pl.concat([self.frame, described])
+        if self.frame.n_chunks() > _MOST_PIECES:
+            self.frame = self.frame.rechunk()
+
+
+class PlateBook:
+    """The plate texts of a run, by the kind of plates that their formats have."""
+
+    def __init__(self, key: VehicleKey) -> None:
+        self._key = key
+        self._texts: dict[str, _Texts] = {}
+
+    def vehicles(self) -> pl.DataFrame:
+        """Return every vehicle met: ``vehicle_id, plate, plate_color``."""
+        texts = pl.concat([pl.DataFrame(schema=_TEXTS), *(t.frame for t in self._texts.values())])
+        return texts.drop_nulls("vehicle_id").select(
+            "vehicle_id", "plate", plate_color="color").unique("vehicle_id", maintain_order=True)
+
+    def assign(self, passes: pl.DataFrame, kind: str) -> pl.DataFrame:
+        """Return passes with ``vehicle_id``; ``plate`` becomes normal, or null if it is no plate.
+
+        Args:
+            passes: ``plate`` as it came, ``plate_color``, ``intake_bits``.
+            kind: ``cn`` for Chinese plates, ``any`` for others, ``none`` for a format without.
+
+        A text that is no plate stays in ``plate_raw`` and sets ``plate_unreadable``, as a blank
+        does.
+        """
+        if kind == "none":
+            nothing = pl.lit(None, pl.String)
+            return passes.with_columns(plate=nothing, vehicle_id=nothing)
+        found = self._looked_up(passes, kind)
+        named = passes.with_columns(plate=found["plate"], vehicle_id=found["vehicle_id"])
+        if not found["plate"].null_count():
+            return named
+        is_plate = pl.col("plate").is_not_null()
+        bits = pl.when(is_plate).then(0).otherwise(mask("plate_unreadable"))
+        return named.with_columns(plate_raw=pl.when(~is_plate).then(passes["plate"]),
+                                  intake_bits=pl.col("intake_bits") | bits)
+
+    def _looked_up(self, passes: pl.DataFrame, kind: str) -> pl.DataFrame:
+        """Return ``plate`` and ``vehicle_id`` of each pass."""
+        both = pl.struct("text", "color")
+        asked = passes.select(
+            text=pl.col("plate"), color=pl.col("plate_color").fill_null("unknown"),
+        ).with_columns(hash=both.hash(), check=both.hash(seed=1))
+        texts = self._texts.setdefault(kind, _Texts())
+        hashes = asked["hash"].to_numpy()
+        positions = texts.index.lookup(hashes)
+        missing = positions < 0
+        if missing.any():
+            new = asked.filter(missing).unique("hash", maintain_order=True)
+            texts.add(self._described(new, kind))
+            positions[missing] = texts.index.lookup(hashes[missing])
+        found = texts.frame[positions]
+        if (found["check"] == asked["check"]).all():
+            return found
+        # two texts with one hash: look at the texts themselves
+        described = self._described(asked.unique(_KEYS), kind)
+        return asked.select(_KEYS).join(described, on=_KEYS, how="left", maintain_order="left")
+
+    def _described(self, texts: pl.DataFrame, kind: str) -> pl.DataFrame:
+        normal = texts.with_columns(plate=normalise_plate_expr("text"))
+        is_plate = (plate_status_expr("plate") == "recognised" if kind == "cn"
+                    else pl.col("plate").str.contains(_ANY_PLATE))
+        judged = normal.with_columns(is_plate=is_plate.fill_null(value=False))
+        plates = judged.filter("is_plate").with_columns(plate_color="color")
+        named = plates.with_columns(hash_vehicles(self._key, plates)).select(_TEXTS.names())
+        nothing = judged.filter(~pl.col("is_plate")).with_columns(
+            plate=pl.lit(None, pl.String), vehicle_id=pl.lit(None, pl.String))
+        return pl.concat([named, nothing.select(_TEXTS.names())])

@@ -164,7 +164,7 @@ FROM totals LEFT JOIN spreads USING (number) ORDER BY {order}"""
 
 
 def _totals_sql(q: str) -> str:
-    """Kahan sums, so that the order of threads does not show; quantiles linear, exact."""
+    """Kahan sums, so that the order of threads hardly shows; quantiles exact and linear."""
     return (f"count(value_{q}) AS n_{q}, favg(value_{q}) AS mean_{q}, "
             f"quantile_cont(value_{q}, [0.5, 0.95]) AS quantiles_{q}")
 

@@ -85,17 +85,18 @@ class QualityProfile:
     name: str
     title: str
     rules: tuple[Rule, ...]
+    noted: tuple[str, ...] = ()
 
     def unsetting(self, flag: str) -> int:
         """Return the mask of the reason bits that unset a flag, such as ``is_valid_co``.
 
-        A code outside this profile's rules (the device's verdict, a gas vehicle's HC) always
-        counts; one of its rules counts where its effect is "unset".
+        A code outside this profile's rules (the device's verdict, a gas vehicle's HC) counts
+        unless it is ``noted`` only; one of its rules counts where its effect is "unset".
 
         >>> load_profile("campaign").unsetting("is_valid")  # the device's verdict alone
         1
         """
-        quiet = {rule.code for rule in self.rules if rule.effect != "unset"}
+        quiet = {rule.code for rule in self.rules if rule.effect != "unset"} | set(self.noted)
         return sum(1 << r.bit for r in REASONS if r.unsets == flag and r.code not in quiet)
 
 
@@ -132,7 +133,11 @@ def parse_profile(document: Mapping[str, Any], name: str) -> QualityProfile:
     if unknown := set(changes) - set(document["rules"]):
         raise _bad(name, f"rules {sorted(unknown)}", "codes of [rules]")
     rules = [_rule(code, rule | changes.get(code, {})) for code, rule in document["rules"].items()]
-    return QualityProfile(name, profile["title"], tuple(r for r in rules if r.effect != "off"))
+    noted = tuple(profile.get("noted", ()))
+    if unknown := set(noted) - set(BIT):
+        raise _bad(name, f"noted {sorted(unknown)}", "codes of rsd/reasons.py")
+    kept = tuple(r for r in rules if r.effect != "off")
+    return QualityProfile(name, profile["title"], kept, noted)
 
 
 def _rule(code: str, values: Mapping[str, Any]) -> Rule:

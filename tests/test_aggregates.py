@@ -289,16 +289,6 @@ def test_statements_in_pieces_give_the_same_table(run, monkeypatch):
     assert run(passes, ["vehicle_class"], quantities=QUANTITIES).equals(whole)
 
 
-def test_threads_do_not_show_in_the_last_bit(tmp_path):
-    random_passes(9, 3000).write_parquet(tmp_path / "p.parquet", row_group_size=100)
-    found = []
-    for threads in (1, 4):
-        with open_session({"passes": [tmp_path / "p.parquet"]}, CO_LAW,
-                          threads=threads) as session:
-            found.append(aggregate(session, ["vehicle_class", "month"]))
-    assert found[0].equals(found[1])
-
-
 # Real records
 
 CONOX = {"CO_gpkg": "co_g_kg", "HC_gpkg": "hc_g_kg", "NOx_gpkg": "nox_g_kg",

@@ -122,11 +122,23 @@ def test_a_ratio_or_a_concentration_is_a_value(profile):
     assert not flags["is_valid_no"]
 
 
-def test_a_verdict_of_the_device_and_a_gas_vehicle_count_in_every_profile():
+def test_a_verdict_of_the_device_counts_in_every_profile():
     for name in quality.profile_names():
         assert not any(judge(name, bits=mask("DEVICE_INVALID"))[1].values())
-        flags = judge(name, bits=mask("HC_NOT_COMPARABLE"))[1]
-        assert [flag for flag in FLAGS if not flags[flag]] == ["is_valid_hc"]
+
+
+def test_hc_of_a_gas_vehicle_is_unset_but_for_a_campaign_that_only_notes_it():
+    for name in quality.profile_names():
+        reasons, flags = judge(name, bits=mask("HC_NOT_COMPARABLE"))
+        unset = [flag for flag in FLAGS if not flags[flag]]
+        assert unset == ([] if name == "campaign" else ["is_valid_hc"])
+        assert reasons == ["HC_NOT_COMPARABLE"]
+
+
+def test_a_noted_code_that_does_not_exist_is_refused():
+    document = {"rules": {}, "profiles": {"x": {"title": "x", "noted": ["NO_SUCH"]}}}
+    with pytest.raises(UsageError, match="NO_SUCH"):
+        quality.parse_profile(document, "x")
 
 
 @given(

@@ -217,13 +217,14 @@ def _hmac_sha256(secret: bytes, messages: Sequence[bytes]) -> list[bytes]:
     inner = hashlib.sha256(bytes(b ^ 0x36 for b in block))
     outer = hashlib.sha256(bytes(b ^ 0x5C for b in block))
 
-    def digest(message: bytes) -> bytes:
-        first, second = inner.copy(), outer.copy()
+    digests = []
+    for message in messages:  # in line: a call for each would cost a sixth more
+        first = inner.copy()
         first.update(message)
+        second = outer.copy()
         second.update(first.digest())
-        return second.digest()
-
-    return [digest(message) for message in messages]
+        digests.append(second.digest())
+    return digests
 
 
 def _base32(values: Sequence[bytes]) -> list[str]:

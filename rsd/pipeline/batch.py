@@ -79,6 +79,7 @@ def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
         StorageError: nothing could be written.
     """
     sites = lake.table("sites").scan().collect()
+    mark = book.mark()
     if len(dumps) == 1:
         accepted = list(dumps)
         frames = _tick_after(dumps[0].frames(book), tick, dumps[0].source.size)
@@ -97,11 +98,12 @@ def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
             dump.note_contradictions()
             dump.summary.check()
         _check(stage, accepted)
-        _commit(stage, accepted, book)
+        _commit(stage, accepted, book.vehicles_since(mark))
         for dump in accepted:
             dump.summary.state = "done"
     except BaseException:
         stage.discard()
+        book.forget_since(mark)
         raise
 
 
@@ -116,9 +118,11 @@ def _load(dumps: Sequence[Prepared], book: PlateBook, tick: Tick,
     accepted: list[Prepared] = []
     loaded: dict[str, list[pl.DataFrame]] = {}
     for dump in dumps:
+        mark = book.mark()
         try:
             frames = list(dump.frames(book))
         except InputRefused as error:
+            book.forget_since(mark)
             refuse(dump, error)
         else:
             accepted.append(dump)
@@ -142,6 +146,7 @@ def refuse(dump: Prepared, error: RsdError) -> None:
     dump.summary.clear_counts()
     dump.summary.state, dump.summary.error = "refused", str(error)
     dump.quarantine.clear()
+    dump.ids.clear()
 
 
 def _count_duplicates(counts: dict[str, int], dumps: list[Prepared]) -> None:
@@ -221,10 +226,11 @@ _TELLING = [name for name in _EVIDENCE if name not in ("record_id", *versions.KE
 
 def _settle(stage: Stage, dumps: list[Prepared]) -> None:
     """Take duplicates out and mark versions that a correction replaced."""
-    if stage.passes is None:
+    if stage.passes is None or not any(d.ids for d in dumps):
         return
     order = [d.source.sha256 for d in dumps]
-    verdicts = versions.compare(stage.lake, stage.passes, stage.evidence, order)
+    hashes = pl.concat([ids for d in dumps for ids in d.ids])
+    verdicts = versions.compare(stage.lake, hashes, stage.passes, stage.evidence, order)
     if verdicts.is_clean:
         return
     counts = verdicts.duplicates.group_by("source_sha256").len()
@@ -256,7 +262,7 @@ def _check(stage: Stage, dumps: list[Prepared]) -> None:
                              remedy="Nothing was committed; run again.")
 
 
-def _commit(stage: Stage, dumps: list[Prepared], book: PlateBook) -> None:
+def _commit(stage: Stage, dumps: list[Prepared], met: pl.DataFrame) -> None:
     """Commit the restricted tables first and passes last: its entry makes the batch exist."""
     lake, sources = stage.lake, [SOURCE + d.source.sha256 for d in dumps]
     quarantined = pl.concat([d.quarantined() for d in dumps])
@@ -265,8 +271,8 @@ def _commit(stage: Stage, dumps: list[Prepared], book: PlateBook) -> None:
         lake.table("quarantine").commit([stage.quarantine], transactions=sources)
     if stage.evidence:
         lake.table("evidence").commit(stage.evidence, transactions=sources)
-    new = new_rows(lake, book, stage.passes) if stage.passes else None
-    if new is not None and new.height:
+    new = new_rows(lake, met)
+    if new.height:
         table = lake.table("vehicles")
         table.commit([table.write(new, stage.batch_id)])
     added = [*([stage.passes] if stage.passes else []), *stage.rewritten.values()]

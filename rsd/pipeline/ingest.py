@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -82,8 +83,9 @@ def _ingest(lake: Lake, paths: list[Path], input_format: str | None,
     pending: dict[str, FileSummary] = {}
     repeated: list[tuple[FileSummary, FileSummary]] = []
     sources: list[Item] = []
-    for path in paths:
-        summary, source = _fingerprint(path)
+    with ThreadPoolExecutor(2, "rsd-hash") as pool:
+        prints = list(pool.map(_fingerprint, paths))
+    for path, (summary, source) in zip(paths, prints, strict=True):
         run.files.append(summary)
         if source is None or SOURCE + source.sha256 in known:
             summary.state = "refused" if source is None else "already"

@@ -6,6 +6,8 @@ clash, which would join two vehicles, is as unlikely as one of the pseudonyms th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from rsd.pipeline.hash_index import HashIndex
@@ -17,7 +19,7 @@ _KEYS = ["hash", "check"]
 _TEXTS = pl.Schema({"hash": pl.UInt64, "check": pl.UInt64, "color": pl.String,
                     "plate": pl.String, "vehicle_id": pl.String})
 
-_MOST_PIECES = 16
+_MOST_PIECES = 8
 
 
 class _Texts:
@@ -26,6 +28,12 @@ class _Texts:
     def __init__(self) -> None:
         self.index = HashIndex()
         self.frame = pl.DataFrame(schema=_TEXTS)
+
+    def cut(self, rows: int) -> None:
+        """Forget all but the first texts."""
+        self.frame = self.frame.head(rows)
+        self.index = HashIndex()
+        self.index.insert(self.frame["hash"].to_numpy())
 
     def add(self, described: pl.DataFrame) -> None:
         self.index.insert(described["hash"].to_numpy())
@@ -41,11 +49,21 @@ class PlateBook:
         self._key = key
         self._texts: dict[str, _Texts] = {}
 
-    def vehicles(self) -> pl.DataFrame:
-        """Return every vehicle met: ``vehicle_id, plate, plate_color``."""
-        texts = pl.concat([pl.DataFrame(schema=_TEXTS), *(t.frame for t in self._texts.values())])
-        return texts.drop_nulls("vehicle_id").select(
+    def mark(self) -> dict[str, int]:
+        """Return how far the book is now; for `vehicles_since` and `forget_since`."""
+        return {kind: texts.frame.height for kind, texts in self._texts.items()}
+
+    def vehicles_since(self, mark: Mapping[str, int]) -> pl.DataFrame:
+        """Return the vehicles first met after a mark: ``vehicle_id, plate, plate_color``."""
+        new = [t.frame.slice(mark.get(kind, 0)) for kind, t in self._texts.items()]
+        return pl.concat([pl.DataFrame(schema=_TEXTS), *new]).drop_nulls("vehicle_id").select(
             "vehicle_id", "plate", plate_color="color").unique("vehicle_id", maintain_order=True)
+
+    def forget_since(self, mark: Mapping[str, int]) -> None:
+        """Forget what came after a mark: its records were refused, so nobody has met it."""
+        for kind, texts in self._texts.items():
+            if texts.frame.height > mark.get(kind, 0):
+                texts.cut(mark.get(kind, 0))
 
     def assign(self, passes: pl.DataFrame, kind: str) -> pl.DataFrame:
         """Return passes with ``vehicle_id``; ``plate`` becomes normal, or null if it is no plate.
@@ -83,7 +101,7 @@ class PlateBook:
             new = asked.filter(missing).unique("hash", maintain_order=True)
             texts.add(self._described(new, kind))
             positions[missing] = texts.index.lookup(hashes[missing])
-        found = texts.frame[positions]
+        found = texts.frame.select("check", "plate", "vehicle_id")[positions]
         if (found["check"] == asked["check"]).all():
             return found
         # two texts with one hash: look at the texts themselves

@@ -35,6 +35,7 @@ class Prepared:
     reader: Reader
     summary: FileSummary
     quarantine: list[pl.DataFrame] = field(default_factory=list)
+    ids: list[pl.Series] = field(default_factory=list)
     _colors: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @classmethod
@@ -62,6 +63,7 @@ class Prepared:
                 self.quarantine.append(records.quarantine)
             self._count_colors(frame)
             kept = drop_repeats(frame)
+            self.ids.append(kept["record_id"].hash())
             self.summary.duplicates += frame.height - kept.height
             self.summary.accepted += kept.height
             yield kept
@@ -111,9 +113,10 @@ def with_record_ids(frame: pl.DataFrame) -> pl.DataFrame:
 
 def drop_repeats(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame without records that stand earlier in it with the same id and content."""
-    twice = frame.filter(pl.col("record_id").is_duplicated())
-    if twice.is_empty():
+    ids = frame["record_id"].hash()
+    if ids.n_unique() == ids.len():
         return frame
+    twice = frame.filter(ids.is_duplicated())
     repeats = twice.filter(~pl.struct(CONTENT).is_first_distinct())
     if repeats.is_empty():
         return frame

@@ -13,7 +13,6 @@ from rsd.columns import PLATE_COLORS, VEHICLES, schema
 from rsd.errors import UsageError
 from rsd.intake.formats import CodeTable, code_tables
 from rsd.lake import Lake
-from rsd.pipeline.plates import PlateBook
 from rsd.privacy import normalise_plate_expr
 
 _REQUIRED = ("plate", "plate_color")
@@ -26,12 +25,10 @@ _OWN_AND_GA = {
 }  # fmt: skip
 
 
-def new_rows(lake: Lake, book: PlateBook, passes: Path) -> pl.DataFrame:
-    """Return the vehicles of staged passes that the lake does not know, as rows of `VEHICLES`."""
+def new_rows(lake: Lake, met: pl.DataFrame) -> pl.DataFrame:
+    """Return the vehicles of a batch that the lake does not know yet, as rows of `VEHICLES`."""
     stored = lake.table("vehicles").scan().select("vehicle_id")
-    staged = pl.scan_parquet(passes, glob=False).select("vehicle_id").unique()
-    new = book.vehicles().lazy().join(staged, on="vehicle_id", how="semi").join(
-        stored, on="vehicle_id", how="anti").collect(engine="streaming")
+    new = met.lazy().join(stored, on="vehicle_id", how="anti").collect(engine="streaming")
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in schema(VEHICLES).items()
                if name not in new.columns and name != "is_registered"]
     return new.with_columns(*missing, is_registered=pl.lit(False)).select(schema(VEHICLES).names())

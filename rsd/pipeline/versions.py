@@ -47,18 +47,21 @@ def _nothing() -> Verdicts:
     return Verdicts(keys, keys, {})
 
 
-def compare(lake: Lake, passes: Path, evidence: list[Path], order: list[str]) -> Verdicts:
+def compare(lake: Lake, hashes: pl.Series, passes: Path, evidence: list[Path],
+            order: list[str]) -> Verdicts:
     """Compare staged passes with each other and with the lake.
 
     Args:
         lake: the lake, held for writing.
+        hashes: `Expr.hash` of the staged record ids, in any order.
         passes: staged file of passes.
         evidence: staged files of evidence.
         order: source hashes of the batch, in the order in which they count as sent.
     """
-    staged = pl.scan_parquet(passes, glob=False)
-    ids = staged.select(pl.col("record_id").hash().alias("id")).collect(engine="streaming")
-    met = [ids.filter(pl.col("id").is_duplicated()).unique()]
+    staged, ids = pl.scan_parquet(passes, glob=False), pl.DataFrame({"id": hashes})
+    met = [ids.clear()]
+    if hashes.n_unique() < hashes.len():
+        met.append(ids.filter(pl.col("id").is_duplicated()).unique())
     history = lake.table("passes").scan()
     if lake.table("passes").files():
         known = history.select(pl.col("record_id").hash().alias("id"))

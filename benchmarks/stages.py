@@ -100,20 +100,21 @@ def run(lake: Lake, paths: list[Path]) -> dict[str, float]:
     records.ThreadPoolExecutor = Inline  # type: ignore[misc, assignment]
     key, sources = VehicleKey.load(lake.key_path), [fingerprint(path) for path in paths]
 
-    def prepare() -> None:
+    def prepare(some: list[Source]) -> None:
         book = PlateBook(key)
-        for source in sources:
+        for source in some:
             summary = FileSummary(source.name, source.sha256)
             _drain(Prepared.open(source, summary, lake.timezone, None).frames(book))
 
     def each(read: Callable[[Source], Iterable[object]]) -> Callable[[], object]:
         return lambda: [_drain(read(source)) for source in sources]
 
+    prepare(sources[-1:])  # what is done once a process stands in no stage
     hashed = _measured(lambda: [fingerprint(path) for path in paths])
     cut = _measured(each(stream_chunks))
     proven = _measured(each(lambda s: Reader(s, lake.timezone)), typed_parse=(
         Layout, "parse_strict"), our_names_and_units=(records, "to_reported"))
-    prepared = _measured(prepare, plates=(PlateBook, "assign"))
+    prepared = _measured(lambda: prepare(sources), plates=(PlateBook, "assign"))
     whole = _measured(lambda: ingest.ingest(lake, paths), compare=(versions, "compare"),
                       commit=(Table, "commit"))
     found = _measured(lambda: nightly.find_all(lake))

@@ -127,6 +127,7 @@ def test_stages(data: Path, clean: list[Path], rows: int, tmp_path: Path, benchm
     cpu = sum(stages.values())
     lines = [("stage", "cpu s", "%", "µs a record")]
     for name, spent in [*stages.items(), ("sum", cpu)]:
-        lines.append((name, f"{spent:.2f}", f"{100 * spent / cpu:.1f}", f"{spent / rows * 1e6:.2f}"))
+        share, each = 100 * spent / cpu, spent / rows * 1e6
+        lines.append((name, f"{spent:.2f}", f"{share:.1f}", f"{each:.2f}"))
     show("CPU time of the stages of rsd run, start-up left out", measure.columns(lines))
     benchmark.extra_info.update(stages)

@@ -69,7 +69,7 @@ REASONS: tuple[Reason, ...] = (
            "", _CHOICE),
     Reason("SLOPE_RANGE", 30, "slope beyond 12 %: not used", "", "RSD practice, from memory"),
     Reason("SITE_UNKNOWN", 31, "the site is not in the site list", "", _CHOICE),
-    Reason("HC_NOT_COMPARABLE", 32, "infrared HC of a gas vehicle (methane) is not comparable",
+    Reason("HC_NOT_COMPARABLE", 32, "infrared HC of a gas vehicle is not comparable",
            "is_valid_hc", "from memory, high"),
     Reason("RATIO_MISSING_CO2", 33, "CO2 is zero or negative: no ratio", "", _CHOICE),
     Reason("OUT_OF_REGION", 34, "coordinates zero or outside the format's region", "", _CHOICE),

@@ -16,15 +16,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
-from rsd.columns import OPEN_TABLES, PASSES, POLLUTANTS, TABLES, schema
+from rsd.columns import OPEN_TABLES, POLLUTANTS
 from rsd.errors import PolicyRefusal, StorageError, UsageError
-from rsd.reasons import REASONS
+from rsd.gate import PATH, check_tree
+from rsd.views import create_views, literal, run
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,52 +41,9 @@ MAX_CELLS = 300_000_000
 MAX_CHARACTERS = 100_000
 """Longest query; far longer ones keep the parser busy for minutes. Choice of this project."""
 
-_SQL_TYPES: dict[pl.DataType, str] = {
-    pl.String(): "VARCHAR", pl.Float64(): "DOUBLE", pl.Int64(): "BIGINT", pl.Int8(): "TINYINT",
-    pl.Boolean(): "BOOLEAN", pl.Date(): "DATE", pl.Binary(): "BLOB",
-    pl.Datetime("us"): "TIMESTAMP", pl.Datetime("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
-}
-
-_OUTSIDE = (
-    "co2_raw_pct", "no2_g_kg", "nox_source", "derived_from", "co_g_kg_reported",
-    "hc_g_kg_reported", "no_g_kg_reported", "nox_g_kg_reported", "is_valid_ringelmann",
-    "reason_bits", "plate_type", "vehicle_type", "fuel_reported", "emission_stage_reported",
-    "first_registered_reported", "use_reported", "is_device_valid", "device_reason", "is_current",
-)
-_SOURCE = ("source_sha256", "source_line")
-PASSES_COLUMNS = (
-    *(c.name for c in PASSES if c.name not in _OUTSIDE + _SOURCE),
-    "reasons", *(f"exceeds_{p}" for p in POLLUTANTS), *_SOURCE, *_OUTSIDE,
-)
-"""Columns of the view `passes`: the contract's, in its order, then the other stored ones."""
-
-VIEWS = (*OPEN_TABLES, "judged_passes")
-"""What a statement may select from; `judged_passes` adds the verdicts that rates are made of."""
-
-_VERDICTS = ("applies", "tested", "exceeds")
-
-# What a syntax tree may hold: kinds of query, of table reference, of modifier.
-_KINDS = frozenset({
-    "SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE",
-    "BASE_TABLE", "JOIN", "SUBQUERY", "EXPRESSION_LIST", "EMPTY", "TABLE_FUNCTION", "SHOW_REF",
-    "ORDER_MODIFIER", "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER", "DISTINCT_MODIFIER",
-    "ORDER_DEFAULT", "ASCENDING", "DESCENDING",
-})
-_TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest"})
-# Functions that tell of settings, views or files, run or plan SQL held in a string, or write.
-_FORBIDDEN_PREFIX = re.compile(
-    r"(__internal|duckdb_|pragma_|pg_(?!typeof)|read_|write_|json_serialize|json_execute|"
-    r"json_deserialize|query|getenv|getvariable|current_setting|which_secret|glob$|"
-    r"copy_|sniff_|arrow_|pandas_|python_|parquet_|nextval|currval|setval|setseed|sqlite_)"
-)
-# One call of these builds a list or text beyond the engine's memory limit (15 GB were seen).
-_UNBOUNDED = frozenset({"range", "generate_series", "list_resize", "array_resize", "repeat"})
-
 _UNREADABLE = re.compile(r"INTERVAL|UNION|VARIANT|BIGNUM|\bBIT\b|GEOMETRY|TIME WITH TIME ZONE")
 _BLANK = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 _EXPLAIN = re.compile(rf"{_BLANK}explain\b({_BLANK}analyze\b)?", re.IGNORECASE | re.DOTALL)
-_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\s\\/'\"():,;\]]+){2,}")
-_NAME = re.compile(r"[^\W\d]\w*")
 
 
 @dataclass
@@ -130,7 +87,7 @@ class Session:
                 expected="one SELECT, or EXPLAIN of one",
                 remedy="For PIVOT, write GROUP BY with count(*) FILTER (WHERE …).",
             )
-        _check_tree(self._tree(select), self.forbidden)
+        check_tree(self._tree(select), self.forbidden)
         return head + select
 
     def _kind(self, text: str) -> str:
@@ -189,7 +146,7 @@ class Session:
         text = self._scrub(_one_line(str(error)))
         if isinstance(error, (duckdb.IOException, duckdb.PermissionException)):
             return StorageError("a file of the lake cannot be read", found=text,
-                                remedy="Run rsd doctor.")
+                                remedy="Restore it from a backup.")
         if isinstance(error, duckdb.OutOfMemoryException):
             return UsageError("the query needs more memory than the session may use", found=text,
                               remedy="Select fewer columns or rows, or group them.")
@@ -198,7 +155,7 @@ class Session:
     def _scrub(self, text: str) -> str:
         for path in self.hidden:
             text = text.replace(path, "…")
-        return _PATH.sub("…", text)
+        return PATH.sub("…", text)
 
 
 @contextmanager
@@ -239,151 +196,23 @@ def open_session(
             session = Session(connection, judged, _hidden([*every, Path(spill)]),
                               _system_names(connection))
             try:
-                _create_views(connection, paths, exceedance_sql)
+                create_views(connection, paths, exceedance_sql)
                 _lock(connection, every)
             except duckdb.Error as error:
                 raise session.told(error) from None
             yield session
 
 
-def _create_views(connection: duckdb.DuckDBPyConnection, files: Mapping[str, Sequence[Path]],
-                  exceedance_sql: Mapping[str, Mapping[str, str]]) -> None:
-    """Create a view for every open table, and the verdicts beside the passes."""
-    _run(connection, "SET TimeZone = 'UTC'")
-    _run(connection, "SET parquet_metadata_cache = true")
-    bodies = {table: _stored(connection, table, files.get(table, ())) for table in OPEN_TABLES}
-    bodies["judged_passes"] = (
-        f"SELECT *, {_reasons_sql()} AS reasons, {_verdicts_sql(exceedance_sql)} "
-        f"FROM ({bodies['passes']}) WHERE is_current IS NOT FALSE")
-    bodies["passes"] = f"SELECT {', '.join(PASSES_COLUMNS)} FROM judged_passes"
-    for view in sorted(VIEWS):  # judged_passes before passes
-        _run(connection, f"CREATE VIEW {view} AS {bodies[view]}")
-
-
-def _stored(connection: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path]) -> str:
-    """Return the SELECT that reads a table's files with the declared columns and types.
-
-    A column that older files lack is null there.
-    """
-    listed = f"[{', '.join(map(_literal, paths))}]"
-    found: dict[str, str] = {}
-    if paths:
-        # Reading by the first file's columns is four times faster where all files agree.
-        shapes = _run(connection, f"""SELECT count(DISTINCT shape) FROM (
-            SELECT list(name || coalesce(type, '') || coalesce(logical_type, '') ORDER BY name)
-            AS shape FROM parquet_schema({listed}) GROUP BY file_name)""")[0][0]
-        listed += f", union_by_name = {shapes > 1}, hive_partitioning = false"
-        found = dict(_run(connection, "SELECT column_name, column_type FROM "
-                                      f"(DESCRIBE FROM read_parquet({listed}))"))
-    columns = []
-    for name, dtype in schema(TABLES[table]).items():
-        wanted = _SQL_TYPES[dtype]
-        value = f'"{name}"' if name in found else "NULL"
-        columns.append(f'"{name}"' if found.get(name) == wanted
-                       else f'CAST({value} AS {wanted}) AS "{name}"')
-    return (f"SELECT {', '.join(columns)} "
-            + (f"FROM read_parquet({listed})" if paths else "WHERE false"))
-
-
-def _reasons_sql() -> str:
-    """Return SQL for the list of reason codes in the order of their bits."""
-    cases = ", ".join(f"CASE WHEN reason_bits & {1 << r.bit} <> 0 THEN '{r.code}' END"
-                      for r in sorted(REASONS, key=lambda r: r.bit))
-    return (f"CASE WHEN coalesce(reason_bits, 0) = 0 THEN []::VARCHAR[] "
-            f"ELSE list_filter([{cases}], lambda code: code IS NOT NULL) END")
-
-
-def _verdicts_sql(exceedance_sql: Mapping[str, Mapping[str, str]]) -> str:
-    """Return SQL for applies_, tested_ and exceeds_ of every pollutant; untested is null."""
-    columns = []
-    for pollutant in POLLUTANTS:
-        sql = exceedance_sql.get(pollutant, dict.fromkeys(_VERDICTS, "NULL::BOOLEAN"))
-        applies, tested, exceeds = (f"({sql[key]})" for key in _VERDICTS)
-        columns += [f"{applies} AS applies_{pollutant}", f"{tested} AS tested_{pollutant}",
-                    f"CASE WHEN {tested} THEN {exceeds} END AS exceeds_{pollutant}"]
-    return ", ".join(columns)
-
-
 def _lock(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> None:
     """Leave the engine no file but the named ones, and no way back."""
-    _run(connection, f"SET allowed_paths = [{', '.join(map(_literal, paths))}]")
-    _run(connection, "SET enable_external_access = false")
-    _run(connection, "SET lock_configuration = true")
-
-
-def _check_tree(tree: dict[str, Any], forbidden: frozenset[str]) -> None:
-    """Walk a syntax tree and refuse what the lists do not name."""
-    nodes, named = [tree["statements"]], set[str]()
-    tables: list[dict[str, Any]] = []
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, list):
-            nodes += node
-        if not isinstance(node, dict):
-            continue
-        kind = node.get("type")
-        if "class" not in node and isinstance(kind, str) and kind not in _KINDS:
-            raise PolicyRefusal("only reading is possible here", found=kind.lower(),
-                                expected="SELECT over the views")
-        if "cte_map" in node:
-            named |= {_plain(entry["key"], forbidden) for entry in node["cte_map"]["map"]}
-        if kind == "RECURSIVE_CTE_NODE":
-            named.add(_plain(node["cte_name"], forbidden))
-        if kind == "BASE_TABLE":
-            tables.append(node)
-        if kind == "SHOW_REF" and node["query"] is None and node["table_name"] != '"tables"':
-            raise PolicyRefusal("this SHOW is not possible here", expected="SHOW TABLES")
-        if kind == "TABLE_FUNCTION":
-            call = node.pop("function")
-            nodes.append(call["arguments"])
-            if call["function_name"].lower() not in _TABLE_FUNCTIONS:
-                raise PolicyRefusal(
-                    "this table function is not possible here", found=call["function_name"],
-                    expected=", ".join((*VIEWS, *sorted(_TABLE_FUNCTIONS))))
-        if node.get("class") in {"FUNCTION", "WINDOW"}:
-            _check_function(node)
-        nodes += node.values()
-    for table in tables:
-        _check_table(table, named, forbidden)
-
-
-def _check_function(node: dict[str, Any]) -> None:
-    """Refuse a function that reads settings or files, runs SQL, or fills the memory."""
-    name = str(node.get("function_name") or "").lower()
-    if _FORBIDDEN_PREFIX.match(name):
-        raise PolicyRefusal("this function is not possible here", found=name)
-    if name in _UNBOUNDED:
-        raise PolicyRefusal("this function can fill the memory", found=name,
-                            remedy="Use range(…) as a table in FROM instead.")
-
-
-def _check_table(node: dict[str, Any], named: set[str], forbidden: frozenset[str]) -> None:
-    """Let a statement read the views and its own subqueries, nothing else."""
-    name, schema_name = node["table_name"], node["schema_name"].lower()
-    if name.lower() in VIEWS and schema_name in {"", "main"}:
-        return
-    if name.lower() in named and not schema_name and not node["catalog_name"]:
-        return
-    expected = f"one of {', '.join(VIEWS)}"
-    if schema_name or name.lower() in forbidden or not _NAME.fullmatch(name):
-        raise PolicyRefusal("only the lake's tables can be read here", found=_PATH.sub("…", name),
-                            expected=expected)
-    near = get_close_matches(name.lower(), VIEWS, 1)
-    raise UsageError("no such table", found=name, expected=expected,
-                     remedy=f"Did you mean {near[0]}?" if near else None)
-
-
-def _plain(name: str, forbidden: frozenset[str]) -> str:
-    """Return the name of a subquery; refuse one that could stand for a file or a system view."""
-    lowered = name.lower()
-    if not _NAME.fullmatch(name) or lowered in forbidden or _FORBIDDEN_PREFIX.match(lowered):
-        raise PolicyRefusal("a subquery cannot have this name", found=_PATH.sub("…", name))
-    return lowered
+    run(connection, f"SET allowed_paths = [{', '.join(map(literal, paths))}]")
+    run(connection, "SET enable_external_access = false")
+    run(connection, "SET lock_configuration = true")
 
 
 def _system_names(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
     """Return the names under which the engine speaks of itself."""
-    rows = _run(connection, "SELECT view_name FROM duckdb_views() "
+    rows = run(connection, "SELECT view_name FROM duckdb_views() "
                             "WHERE schema_name <> 'information_schema'")
     return frozenset(str(row[0]).lower() for row in rows)
 
@@ -416,7 +245,8 @@ def _frame(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
         raise PolicyRefusal("the answer is too large", found=f"more than {limit:,} rows",
                             remedy="Group the rows, or select fewer columns or rows.")
     wide = [n for n, k in types.items() if k in {"HUGEINT", "UHUGEINT"}]
-    exact = [n for n in wide if frame[n].abs().max() is None or frame[n].abs().max() < 2**63]  # type: ignore[operator]
+    largest = {n: cast("float | None", frame[n].abs().max()) for n in wide}
+    exact = [n for n, value in largest.items() if value is None or value < 2**63]
     return frame.with_columns(pl.col(exact).cast(pl.Int64)).with_columns(
         pl.col(pl.Decimal).cast(pl.Float64), pl.col(pl.Categorical, pl.Enum).cast(pl.String))
 
@@ -433,18 +263,9 @@ def _hidden(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(sorted(texts - {"/"}, key=len, reverse=True))
 
 
-def _run(connection: duckdb.DuckDBPyConnection, text: str) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = connection.execute(text).fetchall()
-    return rows
-
-
 def _one_line(message: str) -> str:
     """Return an engine's message without its excerpt of the statement."""
     return " ".join(message.partition("\n\nLINE ")[0].split())
-
-
-def _literal(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _quoted(name: str) -> str:

@@ -7,8 +7,9 @@ number or time parser. The rules, in the order in which they are asked:
 2. A line of nothing but blanks is counted and is no record.
 3. A quote opens a field only as the field's first character. A record whose quoted field is open
    at the end of its line goes on over the next lines, as long as it takes at most 100 lines and
-   1 MiB, is text, and has the right number of fields when the quote closes. If not, only its first
-   line is condemned, and the next line is read for itself.
+   1 MiB, is text, and has the right number of fields when the quote closes, with nothing between a
+   closing quote and the next comma: a stray quote must not swallow records up to the next one. If
+   not, only its first line is condemned, and the next line is read for itself.
 4. Condemned: the last record if no line end follows it; NUL; another number of fields than the
    header has; a field above 1 MiB; bytes that are no text; a cell that is not what its column
    needs.
@@ -138,10 +139,10 @@ def _record(data: bytes, lines: list[_Line], at: int, columns: int,
         text = _text(raw, encoding)
         if text is None:
             return 1, None
-        fields = _fields(text)
+        fields, is_regular = _fields(text)
         if fields is None:
             continue
-        if number > 1 and len(fields) != columns:
+        if number > 1 and (len(fields) != columns or not is_regular):
             return 1, None
         if any(len(f.encode(encoding)) > MAX_FIELD_BYTES for f in fields):
             return 1, None
@@ -149,9 +150,12 @@ def _record(data: bytes, lines: list[_Line], at: int, columns: int,
     return 1, None
 
 
-def _fields(text: str) -> list[str] | None:
-    """Split a record character by character; None while a quoted field is open."""
-    fields, now, state = [], "", "start"
+def _fields(text: str) -> tuple[list[str] | None, bool]:
+    """Split a record character by character; None while a quoted field is open.
+
+    Tells too whether every closing quote ends its field.
+    """
+    fields, now, state, is_regular = [], "", "start", True
     for char in text:
         if state == "quoted":
             if char == '"':
@@ -166,8 +170,9 @@ def _fields(text: str) -> list[str] | None:
         elif state == "start" and char == '"':
             state = "quoted"
         else:
+            is_regular &= state != "maybe closed"
             now, state = now + char, "plain"
-    return None if state == "quoted" else [*fields, now]
+    return (None if state == "quoted" else [*fields, now]), is_regular
 
 
 def _fits(cell: str, kind: str) -> bool:

@@ -23,7 +23,7 @@ FLOORS = (
     {"rsd.storage"},
     {"rsd.lake", "rsd.privacy", "rsd.audit"},
     {"rsd.scoring", "rsd.quality", "rsd.geography", "rsd.intake", "rsd.synthetic"},
-    {"rsd.law", "rsd.detection"},
+    {"rsd.law", "rsd.detection", "rsd.gate", "rsd.views"},
     {"rsd.aggregates", "rsd.findings", "rsd.sql"},
     {"rsd.exports", "rsd.engines"},
     {"rsd.pipeline"},
@@ -36,6 +36,8 @@ ALLOWED_ASIDE = {
     ("rsd.scoring", "rsd.quality"),
     ("rsd.scoring", "rsd.geography"),
     ("rsd.physics", "rsd.units"),
+    ("rsd.views", "rsd.gate"),
+    ("rsd.aggregates", "rsd.sql"),  # the type of the session that it asks
 }
 # Together they need nothing but the standard library.
 PURE = {"rsd.physics", "rsd.units", "rsd.errors"}

@@ -226,7 +226,7 @@ def test_an_ignored_column_may_hold_anything_but_must_be_text() -> None:
         (b"site_id,measured_at,plate,Plate\n", "stands twice"),
         (b"site_id,measured\0_at,plate\n" + A, "no header"),
         ("site_id,measured_at\n".encode("utf-16"), "no header"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 60, "no text"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 60, "no known format"),
         (b"site_id,measured_at,\xff\xff\n", "no text"),
         (b"PK\x03\x04" + b"\0" * 30, "no header"),
         (b"a" * 200_000 + b"\n1\n", "no known format|no header"),

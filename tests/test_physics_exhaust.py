@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rsd import columns
 from rsd.errors import UsageError
+from rsd.physics import concentration as conc
 from rsd.physics import exhaust as ex
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -24,30 +25,30 @@ CONVENTION = st.sampled_from(list(ex.CONVENTIONS.values()))
     ((0.0, 0.0, 0.0), 15.054, 0.0, 0.0, 0.0),
 ])
 def test_feat_percent_examples(q, co2, co, hc, no):
-    pct = ex.co2_pct_feat121(*q)
+    pct = conc.co2_pct_feat121(*q)
     assert pct == pytest.approx(co2, abs=5e-4)
-    assert ex.pct_from_ratio(q[0], pct) == pytest.approx(co, abs=5e-4)
-    assert ex.ppm_from_ratio(q[1], pct) == pytest.approx(hc, abs=0.05)
-    assert ex.ppm_from_ratio(q[2], pct) == pytest.approx(no, abs=0.06)
+    assert conc.pct_from_ratio(q[0], pct) == pytest.approx(co, abs=5e-4)
+    assert conc.ppm_from_ratio(q[1], pct) == pytest.approx(hc, abs=0.05)
+    assert conc.ppm_from_ratio(q[2], pct) == pytest.approx(no, abs=0.06)
 
 
 def test_a_platform_record_is_reproduced_by_042_and_not_by_121():
     co2_stored, co_stored, hc_stored, no_stored = 14.46, 0.82, 628.93, 1524.37
     q, hc, no = co_stored / co2_stored, 43.48e-4, 105.39e-4
-    co2 = ex.co2_pct_cn042(q, hc)
+    co2 = conc.co2_pct_cn042(q, hc)
     assert co2 == pytest.approx(14.457, abs=5e-4)
-    assert ex.pct_from_ratio(q, co2) == pytest.approx(0.820, abs=5e-4)
-    assert ex.ppm_from_ratio(hc, co2) == pytest.approx(628.6, abs=0.05)
-    assert ex.ppm_from_ratio(no, co2) == pytest.approx(1523.6, abs=0.05)
-    assert ex.ppm_from_ratio(no, co2) == pytest.approx(no_stored, rel=6e-4)
-    assert ex.ppm_from_ratio(hc, co2) == pytest.approx(hc_stored, rel=6e-4)
-    assert ex.co2_pct_feat121(q, hc, no) == pytest.approx(14.387, abs=5e-4)
+    assert conc.pct_from_ratio(q, co2) == pytest.approx(0.820, abs=5e-4)
+    assert conc.ppm_from_ratio(hc, co2) == pytest.approx(628.6, abs=0.05)
+    assert conc.ppm_from_ratio(no, co2) == pytest.approx(1523.6, abs=0.05)
+    assert conc.ppm_from_ratio(no, co2) == pytest.approx(no_stored, rel=6e-4)
+    assert conc.ppm_from_ratio(hc, co2) == pytest.approx(hc_stored, rel=6e-4)
+    assert conc.co2_pct_feat121(q, hc, no) == pytest.approx(14.387, abs=5e-4)
 
 
 @given(ratios, small, small)
 def test_general_form_for_ch2_is_the_stoichiometry_of_propane(q, hc, no):
     expected = 42 / (2.79 + 2 * q - 0.37 * hc + no)
-    assert ex.co2_pct_general(q, hc, no, 0.0, 2.0, 0.0) == pytest.approx(expected, rel=5e-4)
+    assert conc.co2_pct_general(q, hc, no, 0.0, 2.0, 0.0) == pytest.approx(expected, rel=5e-4)
 
 
 @pytest.mark.parametrize(("fuel", "pct"), [
@@ -55,13 +56,13 @@ def test_general_form_for_ch2_is_the_stoichiometry_of_propane(q, hc, no):
     ("cng", 11.86), ("lpg", 13.91)])
 def test_stoichiometric_co2_of_the_fuels(fuel, pct):
     f = ex.FUELS[fuel]
-    assert ex.co2_pct_general(0.0, 0.0, 0.0, 0.0, f.h_c, f.o_c) == pytest.approx(pct, abs=6e-3)
+    assert conc.co2_pct_general(0.0, 0.0, 0.0, 0.0, f.h_c, f.o_c) == pytest.approx(pct, abs=6e-3)
 
 
 def test_ch2_overstates_natural_gas_by_27_percent():
     cng = ex.FUELS["cng"]
-    actual = ex.co2_pct_general(0.0, 0.0, 0.0, 0.0, cng.h_c, cng.o_c)
-    assert ex.co2_pct_feat121(0.0, 0.0, 0.0) / actual == pytest.approx(1.27, abs=5e-3)
+    actual = conc.co2_pct_general(0.0, 0.0, 0.0, 0.0, cng.h_c, cng.o_c)
+    assert conc.co2_pct_feat121(0.0, 0.0, 0.0) / actual == pytest.approx(1.27, abs=5e-3)
 
 
 @pytest.mark.parametrize(("fuel", "g_per_mol_c", "co2_max"), [
@@ -76,26 +77,26 @@ def test_carbon_of_the_fuels(fuel, g_per_mol_c, co2_max):
 
 @given(ratios.filter(lambda q: abs(q) > 1e-9), st.floats(5, 16))
 def test_ratio_and_concentration_are_inverse(q, co2):
-    assert ex.ratio_from_pct(ex.pct_from_ratio(q, co2), co2) == pytest.approx(q)
-    assert ex.ratio_from_ppm(ex.ppm_from_ratio(q, co2), co2) == pytest.approx(q)
+    assert conc.ratio_from_pct(conc.pct_from_ratio(q, co2), co2) == pytest.approx(q)
+    assert conc.ratio_from_ppm(conc.ppm_from_ratio(q, co2), co2) == pytest.approx(q)
 
 
 def test_a_lean_diesel_is_overstated():
-    actual = ex.tailpipe_from_stoichiometric(1795.0, 8.0, ex.co2_pct_feat121(0.0, 0.0, 0.0))
+    actual = conc.tailpipe_from_stoichiometric(1795.0, 8.0, conc.co2_pct_feat121(0.0, 0.0, 0.0))
     assert actual == pytest.approx(954, abs=0.5)
 
 
 def test_hc_bases():
-    assert ex.hc_ppm_hexane(100.0) == 50
-    assert ex.hc_ppm_propane(ex.hc_ppm_hexane(77.0)) == 77
-    assert ex.hc_ppm_c1_fid(100.0) == 600
-    assert ex.hc_ppm_c1_fid(100.0, 2.2) == pytest.approx(660)
+    assert conc.hc_ppm_hexane(100.0) == 50
+    assert conc.hc_ppm_propane(conc.hc_ppm_hexane(77.0)) == 77
+    assert conc.hc_ppm_c1_fid(100.0) == 600
+    assert conc.hc_ppm_c1_fid(100.0, 2.2) == pytest.approx(660)
 
 
 def test_offset_put_back_is_the_offset_in_ppm():
-    before = ex.hc_co2_before_offset(0.0002, 0.005, 0.0008, 40.0)
-    co2 = ex.co2_pct_feat121(0.005, 0.0002, 0.0008)
-    assert ex.ppm_from_ratio(before - 0.0002, co2) == pytest.approx(40)
+    before = conc.hc_co2_before_offset(0.0002, 0.005, 0.0008, 40.0)
+    co2 = conc.co2_pct_feat121(0.005, 0.0002, 0.0008)
+    assert conc.ppm_from_ratio(before - 0.0002, co2) == pytest.approx(40)
 
 
 # Conventions

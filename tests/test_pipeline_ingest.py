@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from chain import HEADER, balances, dump, record, versions
+from chain import HEADER, dump, record, versions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -574,6 +574,18 @@ def test_columns_by_name_in_any_order_and_case_and_strangers_are_named(
     assert counts(file) == (1, 1, 0, 0, 0, 0)
     assert file.ignored_columns == ["newcol"]
     assert lake.table("passes").scan().collect()["no_ppm"].item() == 745.0
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("cn_platform", "dwbh,jcsj,hphm\nA,2026-09-01 08:00:00,闽D12345\n"),
+     ("rsd", "site_id,measured_at\nA,2026-09-01 08:00:00\n")],
+)
+def test_the_required_columns_are_enough(lake: Lake, tmp_path: Path, name: str, text: str):
+    path = tmp_path / "a.csv"
+    path.write_text(text, encoding="utf-8")
+    (file,) = ingest(lake, [path]).files
+    assert (file.format, *counts(file)) == (name, 1, 1, 0, 0, 0, 0)
 
 
 def test_a_forced_format_reads_a_header_of_two_formats(lake: Lake, tmp_path: Path):

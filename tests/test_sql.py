@@ -13,7 +13,8 @@ import pytest
 from rsd.columns import FINDINGS, OPEN_TABLES, PASSES, POLLUTANTS, TABLES, schema
 from rsd.errors import PolicyRefusal, RsdError, StorageError, UsageError
 from rsd.reasons import REASONS, codes, mask
-from rsd.sql import PASSES_COLUMNS, Session, open_session
+from rsd.sql import Session, open_session
+from rsd.views import PASSES_COLUMNS
 
 CONTRACT_TEXT = """
 record_id site_id line_id lane road_segment measured_at date hour vehicle_id plate_color

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rsd.physics.exhaust import co2_pct_cn042
+from rsd.physics.concentration import co2_pct_cn042
 from rsd.physics.vsp import vsp_rs_si
 from rsd.synthetic import simulate
 from rsd.synthetic.dumps import COLUMNS

@@ -64,11 +64,8 @@ def export_findings(findings: pl.DataFrame, path: Path, *, vehicles: pl.DataFram
 
     Raises ``UsageError`` for another suffix or a missing column, ``StorageError`` for the disk.
     """
-    write = _WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise UsageError("no such format of a list", where=printable(str(path)),
-                         found=printable(repr(path.suffix)), expected=", ".join(_WRITERS),
-                         remedy="Name the file with one of these suffixes.")
+    check_suffix(path)
+    write = _WRITERS[path.suffix.lower()]
     gone = None if withdrawn is None else _listed(withdrawn, vehicles, show_plates)
     plates = "withheld" if vehicles is None else "shown" if show_plates else "masked"
     job = _List(_listed(findings, vehicles, show_plates), gone, sites, provenance, plates,
@@ -76,6 +73,14 @@ def export_findings(findings: pl.DataFrame, path: Path, *, vehicles: pl.DataFram
     with replacing(path) as staged:
         write(job, staged)
     return job.findings.height
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UsageError if no list can be written to a file of this name."""
+    if path.suffix.lower() not in _WRITERS:
+        raise UsageError("no such format of a list", where=printable(str(path)),
+                         found=printable(repr(path.suffix)), expected=", ".join(_WRITERS),
+                         remedy="Name the file with one of these suffixes.")
 
 
 def _listed(findings: pl.DataFrame, vehicles: pl.DataFrame | None,

@@ -209,8 +209,12 @@ def recognise(header: list[str], where: str, format_id: str | None = None) -> Fo
         InputRefused: no format fits, a required column is missing, or a name stands twice.
     """
     place = f"{where}, line 1"
-    if twice := sorted({n for n in header if n and header.count(n) > 1}):
-        raise InputRefused("a column name stands twice", where=place, found=", ".join(twice),
+    # A file without a header has data in its first line, a plate perhaps: names that no format
+    # knows are counted and never shown.
+    if twice := [n for n in dict.fromkeys(header) if n and header.count(n) > 1]:
+        columns = [str(k) for k, n in enumerate(header, 1) if n == twice[0]]
+        raise InputRefused("a column name stands twice", where=place,
+                           found=f"the same name in columns {' and '.join(columns)}",
                            remedy="Rename or remove one of them.")
     if format_id is not None:
         chosen = get_format(format_id)
@@ -220,17 +224,22 @@ def recognise(header: list[str], where: str, format_id: str | None = None) -> Fo
 
         chosen = max(formats().values(), key=fit)
         if len(chosen.names() & set(header)) < 2:
-            shown = ", ".join(header[:6]) + (" …" if len(header) > 6 else "")
             raise InputRefused(
-                "the header is of no known format", where=place, found=shown[:200] or "nothing",
-                expected=" or ".join(formats()),
+                "the header is of no known format", where=place, found=_known_of(header),
+                expected=f"the columns of {' or '.join(formats())}",
                 remedy="See `rsd formats`; force one with --input-format.",
             )
     if missing := chosen.missing(header):
         raise InputRefused(
             f"a required column of format {chosen.id} is missing", where=place,
-            found=", ".join(header[:8]) + (" …" if len(header) > 8 else ""),
-            expected=", ".join(missing),
+            found=_known_of(header), expected=", ".join(missing),
             remedy="Add the column, or force another format with --input-format.",
         )
     return chosen
+
+
+def _known_of(header: list[str]) -> str:
+    every = set().union(*(f.names() for f in formats().values()))
+    known = [n for n in header if n in every]
+    shown = ", ".join(known[:8]) + (" …" if len(known) > 8 else "")
+    return f"{len(header)} columns, of known names {shown or 'none'}"

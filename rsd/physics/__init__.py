@@ -5,6 +5,20 @@ argument with results equal to the last bit (``log`` and ``exp`` of ``smoke`` to
 in the last place).
 """
 
+from rsd.physics.concentration import (
+    co2_pct_cn042,
+    co2_pct_feat121,
+    co2_pct_general,
+    hc_co2_before_offset,
+    hc_ppm_c1_fid,
+    hc_ppm_hexane,
+    hc_ppm_propane,
+    pct_from_ratio,
+    ppm_from_ratio,
+    ratio_from_pct,
+    ratio_from_ppm,
+    tailpipe_from_stoichiometric,
+)
 from rsd.physics.distance import (
     FUEL_RATE,
     FuelRate,
@@ -27,30 +41,18 @@ from rsd.physics.exhaust import (
     Convention,
     Fuel,
     co2_g_kg,
-    co2_pct_cn042,
-    co2_pct_feat121,
-    co2_pct_general,
     co_g_gal,
     co_g_kg,
     convention_for_fuel,
-    hc_co2_before_offset,
     hc_g_gal,
     hc_g_kg,
-    hc_ppm_c1_fid,
-    hc_ppm_hexane,
-    hc_ppm_propane,
     nh3_g_kg,
     no2_g_kg,
     no_g_gal,
     no_g_kg,
     nox_as_no2_imputed,
     nox_g_kg_from_no_no2,
-    pct_from_ratio,
     pollutant_g_kg,
-    ppm_from_ratio,
-    ratio_from_pct,
-    ratio_from_ppm,
-    tailpipe_from_stoichiometric,
 )
 from rsd.physics.smoke import (
     absorption_1_m,

@@ -51,19 +51,22 @@ def ingest(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None 
         LakeBusy: another run holds the lake.
         StorageError: nothing can be written.
     """
+    named = list(paths)
     with lake.writer():
-        return _ingest(lake, list(_expand(paths)), input_format, progress)
+        summary = _ingest(lake, [p for path in named for p in _expand(path)], input_format,
+                          progress)
+    summary.notices += [f"{path}: the folder holds no file" for path in named
+                        if Path(path).is_dir() and not list(_expand(path))]
+    return summary
 
 
-def _expand(paths: Iterable[str | Path]) -> Iterator[Path]:
-    for path in paths:
-        place = Path(path)
-        if place.is_dir():
-            yield from sorted(p for p in place.iterdir() if p.is_file() and p.name[0] != ".")
-        elif not place.exists() and glob.has_magic(str(path)):
-            yield from [Path(p) for p in sorted(glob.glob(str(path)))] or [place]
-        else:
-            yield place
+def _expand(path: str | Path) -> list[Path]:
+    place = Path(path)
+    if place.is_dir():
+        return sorted(p for p in place.iterdir() if p.is_file() and p.name[0] != ".")
+    if not place.exists() and glob.has_magic(str(path)):
+        return [Path(p) for p in sorted(glob.glob(str(path)))] or [place]
+    return [place]
 
 
 def _ingest(lake: Lake, paths: list[Path], input_format: str | None,

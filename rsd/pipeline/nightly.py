@@ -39,29 +39,37 @@ def find_all(lake: Lake, ids: Sequence[str] | None = None) -> tuple[pl.DataFrame
 
     Args:
         lake: the lake.
-        ids: only these regulations; those of others stay as they are stored.
+        ids: only these regulations; those of others stay as they are stored. By default those that
+            the lake is configured for, and those that findings are stored of.
 
     Returns:
-        All stored findings, and counts: ``total``, ``new``, ``withdrawn``.
+        All stored findings, and counts: ``total``, ``new``, ``changed``, ``withdrawn``, told apart
+        by regulation, vehicle and pollutant.
     """
-    regulations = regulations_of(lake, ids)
     with lake.writer():
-        found = findings.find(current_passes(lake), regulations, timezone=lake.timezone)
         table = lake.table("findings")
         stored = table.scan().collect()
-        if ids is not None:
-            kept = stored.filter(~pl.col("regulation_id").is_in([r.id for r in regulations]))
-            found = pl.concat([kept, found]).sort(
-                "found_at", "vehicle_id", "pollutant", "regulation_id")
-        keys = stored.columns
-        counts = {"total": found.height,
-                  "new": found.join(stored, on=keys, how="anti", nulls_equal=True).height,
-                  "withdrawn": stored.join(found, on=keys, how="anti", nulls_equal=True).height}
-        if counts["new"] or counts["withdrawn"] or table.version() < 0:
+        asked = list(ids) if ids is not None else list(
+            dict.fromkeys([*lake.regulations, *stored["regulation_id"].unique().sort()]))
+        regulations = regulations_of(lake, asked)
+        found = findings.find(current_passes(lake), regulations, timezone=lake.timezone)
+        kept = stored.filter(~pl.col("regulation_id").is_in([r.id for r in regulations]))
+        found = pl.concat([kept, found]).sort(
+            "found_at", "vehicle_id", "pollutant", "regulation_id")
+        counts = _compared(stored, found)
+        if counts["new"] or counts["changed"] or counts["withdrawn"] or table.version() < 0:
             table.commit([table.write(found, "findings")], overwrite=True,
                          info={"regulations": {r.id: r.sha256 for r in regulations},
                                "passes_version": lake.table("passes").version()})
     return found, counts
+
+
+def _compared(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, int]:
+    keys = ["regulation_id", "vehicle_id", "pollutant"]
+    new = after.join(before, on=keys, how="anti").height
+    touched = after.join(before, on=before.columns, how="anti", nulls_equal=True).height
+    return {"total": after.height, "new": new, "changed": touched - new,
+            "withdrawn": before.join(after, on=keys, how="anti").height}
 
 
 def run(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None = None,

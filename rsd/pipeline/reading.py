@@ -12,7 +12,7 @@ import polars as pl
 from rsd import aggregates, audit, sql
 from rsd.columns import OPEN_TABLES, POLLUTANTS
 from rsd.errors import PolicyRefusal, UsageError
-from rsd.exports.lists import export_findings
+from rsd.exports.lists import check_suffix, export_findings
 from rsd.exports.safety import text_of_bytes
 from rsd.lake import Lake
 from rsd.law import judge
@@ -76,6 +76,7 @@ def export_list(lake: Lake, path: Path, *, show_plates: bool = False, withdrawn_
         UsageError: another suffix.
         StorageError: the file cannot be written.
     """
+    check_suffix(path)
     if show_plates and not lake.may_read_restricted:
         raise PolicyRefusal("plates may not be shown", where=str(lake.path / "restricted"),
                             found="no right to read it",
@@ -151,10 +152,21 @@ def quarantine(lake: Lake, *, show_plates: bool = False) -> pl.DataFrame:
     rows = lake.table("quarantine").scan().collect()
     if show_plates:
         audit.append(lake.path, "show quarantine", {"rows": rows.height, "plates": True})
-    texts = [text_of_bytes(raw) for raw in rows["raw"]]
+    texts = [_shown(raw, reason) for raw, reason in rows.select("raw", "reason").iter_rows()]
     shown = texts if show_plates else [mask_plates_in_text(t) for t in texts]
     return rows.select("file", "line", "byte_offset", "reason", "column").with_columns(
         pl.Series("raw", shown, pl.String))
+
+
+def _shown(raw: bytes, reason: str) -> str:
+    """Return a raw record as text; GB18030 is tried where it is not the text that is at fault."""
+    if not reason.startswith("not_text"):
+        for encoding in ("utf-8", "gb18030"):
+            try:
+                return raw.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+    return text_of_bytes(raw)
 
 
 def _require_restricted(lake: Lake, why: str) -> None:

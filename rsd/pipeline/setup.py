@@ -33,7 +33,8 @@ def init_lake(path: str | Path, *, sites: Path | None = None, segments: Path | N
         The lake, and remarks on what was read (a site far from its road segment).
 
     Raises:
-        UsageError: a file, zone or regulation cannot be used; the folder is not empty.
+        InputRefused: a file cannot be used.
+        UsageError: a zone or regulation cannot be used; the folder is not empty.
     """
     for regulation in regulations:
         rulebook.load(regulation).require_runnable()

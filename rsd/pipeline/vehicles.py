@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from rsd.columns import PLATE_COLORS, VEHICLES, schema
-from rsd.errors import UsageError
+from rsd.errors import InputRefused
 from rsd.intake.formats import CodeTable, code_tables
 from rsd.lake import Lake
 from rsd.privacy import normalise_plate_expr
@@ -51,7 +51,7 @@ def read_registry(path: Path) -> pl.DataFrame:
         that stands twice the last row counts.
 
     Raises:
-        UsageError: a required column is missing, or a cell is not what its column needs.
+        InputRefused: a required column is missing, or a cell is not what its column needs.
     """
     rows = list(_decoded(path))
     frame = pl.DataFrame(rows, schema=schema(VEHICLES), orient="row")
@@ -63,14 +63,14 @@ def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise UsageError("the registry cannot be read", where=str(path),
+        raise InputRefused("the registry cannot be read", where=str(path),
                          found=str(error.strerror or error)) from error
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise UsageError("the registry is no text", where=str(path), expected="UTF-8 or GB18030")
+    raise InputRefused("the registry is no text", where=str(path), expected="UTF-8 or GB18030")
 
 
 def _decoded(path: Path) -> Iterator[dict[str, object]]:
@@ -78,14 +78,14 @@ def _decoded(path: Path) -> Iterator[dict[str, object]]:
     header = [name.strip() for name in reader.fieldnames or []]
     reader.fieldnames = header
     if missing := [name for name in _REQUIRED if name not in header]:
-        raise UsageError("a column of the registry is missing", where=f"{path}, line 1",
+        raise InputRefused("a column of the registry is missing", where=f"{path}, line 1",
                          found=", ".join(header)[:200], expected=", ".join(missing))
     tables = {k: [code_tables()[n] for n in names] for k, names in _OWN_AND_GA.items()}
     for row in reader:
         where = f"{path}, line {reader.line_num}"
         cells = {name: (row.get(name) or "").strip() for name in _KNOWN}
         if not cells["plate"]:
-            raise UsageError("a vehicle without a plate", where=where, expected="a plate",
+            raise InputRefused("a vehicle without a plate", where=where, expected="a plate",
                              remedy="Fill the cell or remove the line.")
         color = _code(cells["plate_color"], tables["plate_color"], where, "plate_color")
         yield {
@@ -114,7 +114,7 @@ def _code(cell: str, tables: list[CodeTable], where: str, column: str) -> object
             return value
     if column == "use":
         return None
-    raise UsageError(f"an unknown code in {column}", where=where, found=cell,
+    raise InputRefused(f"an unknown code in {column}", where=where, found=cell,
                      expected=" or ".join(f"a code of {t.name}" for t in tables),
                      remedy="Correct the cell, or leave it blank for unknown.")
 
@@ -125,5 +125,5 @@ def _date(cell: str, where: str) -> date | None:
     try:
         return date.fromisoformat(cell)
     except ValueError:
-        raise UsageError("no date in first_registered", where=where, found=cell,
+        raise InputRefused("no date in first_registered", where=where, found=cell,
                          expected="a date like 2019-05-31") from None

@@ -10,13 +10,19 @@ from typing import Any, cast
 
 import polars as pl
 
+from rsd.physics.concentration import (
+    co2_pct_cn042,
+    co2_pct_feat121,
+    pct_from_ratio,
+    ppm_from_ratio,
+    ratio_from_pct,
+    ratio_from_ppm,
+)
 from rsd.physics.exhaust import (
     CONVENTIONS,
     FUEL_BLEND,
     NO2_FRACTION,
     Convention,
-    co2_pct_cn042,
-    co2_pct_feat121,
     co_g_kg,
     convention_for_fuel,
     hc_g_kg,
@@ -25,10 +31,6 @@ from rsd.physics.exhaust import (
     no_g_kg,
     nox_as_no2_imputed,
     nox_g_kg_from_no_no2,
-    pct_from_ratio,
-    ppm_from_ratio,
-    ratio_from_pct,
-    ratio_from_ppm,
 )
 from rsd.physics.vsp import vsp_rs_si
 from rsd.units import KM_H_TO_M_S, grade_from_slope_deg

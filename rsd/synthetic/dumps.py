@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from rsd.physics import exhaust, smoke
+from rsd.physics import concentration, smoke
 from rsd.synthetic import tables as t
 from rsd.synthetic.fleet import day_number
 from rsd.synthetic.instrument import REASONS, Measurement
@@ -91,7 +91,7 @@ def _gas_columns(m: Measurement) -> dict[str, pl.Series]:
     coco2 = np.round(_resolved(m.ratio[0], 1e-6), 8)
     hcco2, noco2 = np.round(_resolved(m.ratio[1:] * _RATIO_TO_PPM_PER_PCT, 1e-3), 6)
     co2jg = np.round(m.co2_pct, 4)
-    co_pct = exhaust.pct_from_ratio(coco2, co2jg)
+    co_pct = concentration.pct_from_ratio(coco2, co2jg)
     return {
         "co2scz": _real(beam, 4), "coscz": _real(m.ratio[0] * beam, 6),
         "hcscz": _real(hcco2 * beam, 4), "noscz": _real(noco2 * beam, 4),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsd.physics import exhaust
+from rsd.physics import concentration
 from rsd.physics.vsp import vsp_rs_si
 from rsd.synthetic import tables as t
 from rsd.synthetic.emission import Emission
@@ -98,7 +98,7 @@ def measure(
     donor, overlap = _donor(fleet, draws)
     plume = _plume(fleet, draws, overlap)
     ratio = _gases(emission, draws, plume, donor, seed, day)
-    co2_pct = np.asarray(exhaust.co2_pct_cn042(ratio[0], ratio[1]))
+    co2_pct = np.asarray(concentration.co2_pct_cn042(ratio[0], ratio[1]))
     opacity = emission.opacity_pct[donor] + t.OPACITY_NOISE * _T4_TO_SD_1 * draws.t4["opacity"]
     is_bench_down = draws.u["shared"] < t.INVALID_SHARED
     has_no_gas = is_bench_down | (plume < 0.5 * t.PLUME_MINIMUM)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from rsd.physics import exhaust
+from rsd.physics import concentration
 from rsd.synthetic import tables as t
 from rsd.synthetic.dumps import is_doubled, is_shifted
 from rsd.synthetic.emission import Emission, ratios
@@ -35,11 +35,11 @@ def _names(names: tuple[str, ...], index: np.ndarray) -> pl.Series:
 
 
 def _concentrations(ratio: np.ndarray) -> dict[str, np.ndarray]:
-    co2 = np.asarray(exhaust.co2_pct_cn042(ratio[0], ratio[1]))
+    co2 = np.asarray(concentration.co2_pct_cn042(ratio[0], ratio[1]))
     return {
-        "co_pct": np.asarray(exhaust.pct_from_ratio(ratio[0], co2)),
-        "hc_ppm": np.asarray(exhaust.ppm_from_ratio(ratio[1], co2)),
-        "no_ppm": np.asarray(exhaust.ppm_from_ratio(ratio[2], co2)),
+        "co_pct": np.asarray(concentration.pct_from_ratio(ratio[0], co2)),
+        "hc_ppm": np.asarray(concentration.ppm_from_ratio(ratio[1], co2)),
+        "no_ppm": np.asarray(concentration.ppm_from_ratio(ratio[2], co2)),
     }
 
 
@@ -91,7 +91,7 @@ def pass_frame(
     """
     return pl.DataFrame({
         "pass_id": dump["jlbh"],
-        "vehicle": draws.vehicle,
+        "vehicle": np.asarray(draws.vehicle, np.int64),
         "site_id": dump["dwbh"],
         "true_second_of_day": draws.second,
         "speed_km_h": speed * 3.6,

@@ -107,7 +107,8 @@ class Competitor:
 
     ``command`` is given a fresh folder, which may already hold what ``prepare`` put there.
     ``beside`` names the competitor that its time is divided by, ``target`` the largest quotient
-    that the project wants (the least one for ``at_least``).
+    that the project wants; with ``at_least`` the quotient is turned round, and the target is the
+    least one. ``most_rounds`` spares a slow one.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Competitor:
     beside: str | None = None
     target: float | None = None
     at_least: bool = False
+    most_rounds: int | None = None
     prepare: Callable[[Path], object] | None = None
     check: Callable[[Run], object] | None = None
 
@@ -131,7 +133,8 @@ class Race:
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
             for competitor in self.competitors:
-                self.runs.setdefault(competitor.name, []).append(_once(competitor))
+                if competitor.most_rounds is None or number < competitor.most_rounds:
+                    self.runs.setdefault(competitor.name, []).append(_once(competitor))
         return self
 
     def replay(self, name: str, benchmark: Any) -> None:
@@ -144,7 +147,7 @@ class Race:
         """Return the median over rounds of the quotient to the competitor that it stands beside."""
         if competitor.beside is None:
             return None
-        pairs = zip(self.runs[competitor.name], self.runs[competitor.beside], strict=True)
+        pairs = zip(self.runs[competitor.name], self.runs[competitor.beside], strict=False)
         quotients = [getattr(a, measure) / getattr(b, measure) for a, b in pairs]
         return median([1 / q for q in quotients] if competitor.at_least else quotients)
 

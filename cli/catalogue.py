@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import click
+from dataclasses import asdict
+
 import polars as pl
 
-from cli.output import emit
-from rsd.intake.formats import formats, get_format
+from cli.options import Answer
+from cli.output import emit_document, emit_text
+from cli.tables import Look
+from cli.text import wrap_paragraphs
+from rsd.errors import UsageError
+from rsd.intake.formats import Format, formats, get_format
 from rsd.law import rulebook
 from rsd.law.explain import explain_rule
 
 
-def show_formats(output_format: str) -> None:
+def show_formats(answer: Answer) -> None:
     """Print the dump formats."""
     rows = [
         {"format": f.id, "title": f.title, "required": ", ".join("|".join(r) for r in f.required),
@@ -20,10 +25,10 @@ def show_formats(output_format: str) -> None:
         for f in formats().values()
     ]
     frame = pl.DataFrame(rows)
-    emit(frame if output_format != "table" else frame.drop("citation"), output_format)
+    answer.emit(frame.drop("citation") if answer.is_view else frame)
 
 
-def show_format(format_id: str, output_format: str) -> None:
+def show_format(format_id: str, answer: Answer) -> None:
     """Print a format's columns; in a table also its notes."""
     chosen = get_format(format_id)
     times = " or ".join(chosen.time_formats)
@@ -48,17 +53,18 @@ def show_format(format_id: str, output_format: str) -> None:
     needed = {name for names in chosen.required for name in names}
     frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(
         is_required=pl.col("column").is_in(sorted(needed)))
-    if output_format == "table":
-        click.echo(f"{chosen.id}: {chosen.title}\n{chosen.citation}")
-        for note in chosen.notes:
-            click.echo(f"- {note}")
-        sentinels = ", ".join(f"{s:g}" for s in chosen.sentinels) or "none"
-        texts = ", ".join(chosen.null_text) or "none"
-        click.echo(f"- null codes: {sentinels}; null texts: {texts}")
-    emit(frame, output_format, max_rows=200)
+    answer.emit(frame, Look(before=wrap_paragraphs(_notes(chosen)), max_rows=0))
 
 
-def show_regulations(output_format: str) -> None:
+def _notes(chosen: Format) -> list[str]:
+    """Return what is to be known about a format beside its columns."""
+    sentinels = ", ".join(f"{s:g}" for s in chosen.sentinels) or "none"
+    texts = ", ".join(chosen.null_text) or "none"
+    return [f"{chosen.id}: {chosen.title}", chosen.citation, *(f"- {n}" for n in chosen.notes),
+            f"- null codes: {sentinels}; null texts: {texts}", ""]
+
+
+def show_regulations(answer: Answer) -> None:
     """Print the regulations."""
     rows = []
     for regulation_id in rulebook.available():
@@ -68,9 +74,30 @@ def show_regulations(output_format: str) -> None:
             "pollutants": ", ".join(regulation.pollutants), "sha256": regulation.sha256,
         })
     frame = pl.DataFrame(rows)
-    emit(frame if output_format != "table" else frame.drop("sha256"), output_format)
+    answer.emit(_readable(frame) if answer.is_view else frame)
 
 
-def show_regulation(regulation_id: str) -> None:
-    """Print what a regulation says, in words."""
-    click.echo(explain_rule(rulebook.load(regulation_id)))
+def _readable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the list of regulations without hashes; one that judges nothing says so."""
+    judged = pl.col("pollutants")
+    none = pl.lit("no limits given: refuses to run")
+    return frame.drop("sha256").with_columns(pl.when(judged == "").then(none).otherwise(judged)
+                                             .alias("pollutants"))
+
+
+def show_regulation(regulation_id: str, answer: Answer) -> None:
+    """Print what a regulation says: in words, or as JSON with every number and its source.
+
+    Raises ``UsageError`` for a format or an option that needs rows.
+    """
+    if answer.format not in ("table", "json") or answer.columns is not None:
+        raise UsageError("a regulation is no table", where=f"regulations {regulation_id}",
+                         expected="--format table or json, and no --columns",
+                         remedy="List all regulations with `rsd regulations --format csv`.")
+    regulation = rulebook.load(regulation_id)
+    if answer.format == "table":
+        emit_text(wrap_paragraphs(explain_rule(regulation).split("\n")), answer.output)
+        return
+    document = asdict(regulation)
+    del document["path"]  # of this machine, not of the law
+    emit_document(document, "json", answer.output)

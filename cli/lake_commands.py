@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,31 +12,36 @@ from cli import options
 
 if TYPE_CHECKING:
     from rsd import RunSummary
+    from rsd.pipeline.summary import FileSummary
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
 @options.lake_argument
-@click.option("--sites", type=_file,
+@click.option("--sites", type=_file, metavar="FILE",
               help="CSV: site_id, name, road_segment, lon, lat, crs, slope_deg.")
-@click.option("--segments", type=_file, help="GeoJSON LineStrings with segment_id and name.")
-@click.option("--registry", type=_file, help="CSV: plate, plate_color, vehicle_type, fuel, …")
-@click.option("--timezone", default="Asia/Shanghai", show_default=True,
-              help="Zone of the dumps' clocks and of all calendar arithmetic.")
+@click.option("--segments", type=_file, metavar="FILE",
+              help="GeoJSON LineStrings with segment_id and name.")
+@click.option("--registry", type=_file, metavar="FILE",
+              help="CSV: plate, plate_color, vehicle_type, fuel, …")
+@click.option("--timezone", default="Asia/Shanghai", metavar="ZONE",
+              help="IANA zone of the dumps' clocks and of all calendar arithmetic.")
 @click.option("--regulation", "regulation_ids", multiple=True, metavar="ID",
-              help="Judge by this regulation (repeatable; default cn_hj845_2017).")
+              show_default="cn_hj845_2017",
+              help="Judge by this regulation (repeatable; see `rsd regulations`).")
 def init(lake: Path, sites: Path | None, segments: Path | None, registry: Path | None,
          timezone: str, regulation_ids: tuple[str, ...]) -> None:
     """Make a LAKE: a folder that holds all passes, findings and what names a vehicle."""
+    from cli.program import command
     from rsd import init_lake
 
     made, remarks = init_lake(lake, sites=sites, segments=segments, registry=registry,
                               timezone=timezone,
                               regulations=regulation_ids or ("cn_hj845_2017",))
     for remark in remarks:
-        click.echo(f"rsd: {remark}", err=True)
-    click.echo(f"rsd: made {made.path}. Next: rsd run {lake} DUMP…", err=True)
+        _say(remark)
+    _say(f"made {made.path}. Next: {command('run', lake)} DUMP…")
 
 
 @click.command()
@@ -43,16 +49,19 @@ def init(lake: Path, sites: Path | None, segments: Path | None, registry: Path |
 @options.dumps_argument
 @options.input_format
 @options.max_quarantine
+@options.all_files
 @options.document_format
-@click.pass_context
-def run(context: click.Context, lake: Path, dumps: tuple[str, ...], input_format: str | None,
-        max_quarantine: float | None, output_format: str) -> int:
+def run(lake: Path, dumps: tuple[str, ...], input_format: str | None,
+        max_quarantine: float | None, all_files: bool, output_format: str) -> int:
     """The nightly job: ingest each DUMP, find high emitters over the whole history, summarise.
 
     A DUMP is a file, a folder or a pattern; CSV, plain or gzip. Files that were ingested before
     are recognised by their content.
     """
-    return _ingest(lake, dumps, input_format, max_quarantine, output_format, judge=True)
+    import rsd
+
+    summary = _ingest(rsd.run, lake, dumps, input_format, "ingest and judge")
+    return _end(lake, summary, max_quarantine, output_format, all_files)
 
 
 @click.command()
@@ -60,16 +69,19 @@ def run(context: click.Context, lake: Path, dumps: tuple[str, ...], input_format
 @options.dumps_argument
 @options.input_format
 @options.max_quarantine
+@options.all_files
 @options.document_format
 def ingest(lake: Path, dumps: tuple[str, ...], input_format: str | None,
-           max_quarantine: float | None, output_format: str) -> int:
+           max_quarantine: float | None, all_files: bool, output_format: str) -> int:
     """Validate, score and store each DUMP; every record is accounted for."""
-    return _ingest(lake, dumps, input_format, max_quarantine, output_format, judge=False)
-
-
-def _ingest(path: Path, dumps: tuple[str, ...], input_format: str | None,
-            max_quarantine: float | None, output_format: str, *, judge: bool) -> int:
     import rsd
+
+    summary = _ingest(rsd.ingest, lake, dumps, input_format, "ingest")
+    return _end(lake, summary, max_quarantine, output_format, all_files)
+
+
+def _ingest(work: Callable[..., RunSummary], path: Path, dumps: tuple[str, ...],
+            input_format: str | None, name: str) -> RunSummary:
     from cli.progress import progress
     from rsd.intake.formats import get_format
     from rsd.lake import Lake
@@ -77,37 +89,45 @@ def _ingest(path: Path, dumps: tuple[str, ...], input_format: str | None,
     if input_format is not None:
         get_format(input_format)
     lake = Lake.open(path)
-    limit = float(str(lake.settings["max_quarantine"])) if max_quarantine is None else (
-        max_quarantine)
-    work = rsd.run if judge else rsd.ingest
-    with progress("ingest", None) as tick:
-        summary = work(lake, dumps, input_format=input_format, progress=tick)
-    _show(summary, output_format)
+    with progress(name, None, "bytes") as tick:
+        return work(lake, dumps, input_format=input_format, progress=tick)
+
+
+def _end(path: Path, summary: RunSummary, max_quarantine: float | None, output_format: str,
+         all_files: bool) -> int:
+    """Print the summary; say which files are over the limit; return the exit code."""
+    from cli.output import emit_document
+    from cli.program import command
+    from rsd.lake import Lake
+
+    if output_format == "json":
+        emit_document(summary.as_dict(), "json")
+    else:
+        _show(summary, all_files)
+    limit = max_quarantine
+    if limit is None:
+        limit = float(str(Lake.open(path).settings["max_quarantine"]))
     for file in summary.over_limit(limit):
-        click.echo(f"rsd: {file.file}: {file.quarantined} of {file.records} records were "
-                   f"quarantined, more than {limit:.0%}; see rsd quarantine {path}", err=True)
+        _say(f"{file.file}: {file.quarantined} of {file.records} records were quarantined, "
+             f"more than {limit:.0%}; see {command('quarantine', path)}")
     return summary.exit_code(limit)
 
 
-def _show(summary: RunSummary, output_format: str) -> None:
-    from cli.output import emit, emit_document
+def _say(text: str) -> None:
+    click.echo(f"rsd: {text}", err=True)
 
-    document = summary.as_dict()
-    if output_format == "json":
-        emit_document(document, "json")
-        return
-    import polars as pl
 
-    shown = ("file", "format", "state", "records", "accepted", "quarantined", "duplicates",
-             "corrected", "blank")
-    rows = [{name: file[name] for name in shown} for file in document["files"]]
-    if rows:
-        emit(pl.DataFrame(rows, infer_schema_length=None), "table", title="Files")
+def _show(summary: RunSummary, all_files: bool) -> None:
+    """Print the files that want a look, or all; remarks to stderr; then the account."""
+    _show_files(summary, all_files)
+    for notice in summary.notices:
+        _say(notice)
     for file in summary.files:
         if file.error:
-            click.echo(f"rsd: refused: {file.error}", err=True)
-        for notice in file.notices:
-            click.echo(f"rsd: {file.file}: {notice}", err=True)
+            _say(f"refused: {file.error}")
+    for notice, named in _notices(summary).items():
+        others = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        _say(f"{named[0]}{others}: {notice}")
     _show_ignored(summary)
     totals = summary.totals()
     click.echo(f"{totals['files']} files ({totals['done']} done, {totals['already']} already, "
@@ -119,16 +139,48 @@ def _show(summary: RunSummary, output_format: str) -> None:
             **summary.findings))
 
 
+def _show_files(summary: RunSummary, all_files: bool) -> None:
+    from cli.output import emit
+    from cli.tables import Look
+
+    files = [f for f in summary.files if all_files or _wants_a_look(f)]
+    if not files:
+        return
+    import polars as pl
+
+    shown = ("file", "state", "records", "accepted", "quarantined", "duplicates", "corrected",
+             "blank", "format")
+    title = "Files" if len(files) == len(summary.files) else (
+        f"{len(files):,} of {len(summary.files):,} files want a look (--files lists all)")
+    frame = pl.DataFrame([{name: getattr(f, name) for name in shown} for f in files],
+                         infer_schema_length=None)
+    emit(frame, "table", look=Look(title=title, max_rows=0,
+                                   more_columns="use a wider terminal or --format json"))
+
+
+def _wants_a_look(file: FileSummary) -> bool:
+    return bool(file.state == "refused" or file.quarantined or file.corrected or file.notices)
+
+
+def _notices(summary: RunSummary) -> dict[str, list[str]]:
+    """Return what was remarked on files → the files: the same remark is said once."""
+    found: dict[str, list[str]] = {}
+    for file in summary.files:
+        for notice in file.notices:
+            found.setdefault(notice, []).append(file.file)
+    return found
+
+
 def _show_ignored(summary: RunSummary) -> None:
     ignored = sorted({name for file in summary.files for name in file.ignored_columns})
     if ignored:
-        click.echo(f"rsd: columns that no format knows were ignored: {', '.join(ignored)}",
-                   err=True)
+        _say(f"columns that no format knows were ignored: {', '.join(ignored)}")
 
 
 @click.command()
 @options.lake_argument
 @click.option("--regulation", "regulation_ids", multiple=True, metavar="ID",
+              show_default="those of the lake's rsd.toml",
               help="Only this regulation (repeatable); the others keep their findings.")
 @options.document_format
 def find(lake: Path, regulation_ids: tuple[str, ...], output_format: str) -> None:

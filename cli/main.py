@@ -23,7 +23,8 @@ class Terminated(BaseException):
     """SIGTERM arrived: unwind, clean up, and end with 143."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100,
+                               "show_default": True})
 @click.version_option(VERSION, prog_name="rsd")
 def commands() -> None:
     """Validate, score, judge and aggregate roadside remote-sensing emission records.

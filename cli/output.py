@@ -10,13 +10,14 @@ import json
 import math
 import os
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from cli.tables import Look, write_lines, write_sections, write_table
 from rsd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,19 +25,18 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "json", "csv", "parquet")
 
-MAX_ROWS = 50
-"""Rows that a table shows; every other format is complete."""
+FORMAT_OF_SUFFIX = {".json": "json", ".csv": "csv", ".parquet": "parquet"}
+"""What a file of ``-o`` is written as, where nothing else is said; every other one as a table."""
 
 
 def emit(frame: pl.DataFrame, format: str, out: str | None = None, *,  # noqa: A002
-         title: str | None = None, max_rows: int = MAX_ROWS, percent: Sequence[str] = (),
-         raw_csv: bool = False, file: IO[Any] | None = None) -> None:
+         look: Look | None = None, raw_csv: bool = False, file: IO[Any] | None = None) -> None:
     """Write ``frame`` in ``format`` to stdout (or the stream ``file``), or to the file ``out``.
 
-    A table shows ``max_rows`` rows and says so on stderr, and shares (columns ``rate_…`` and those
-    of ``percent``) as percent; the other formats are complete, with shares as fractions. CSV is
-    safe for spreadsheets unless ``raw_csv``; as a file it has a byte-order mark for Excel. What
-    goes to a terminal is made printable first.
+    A table has the ``look`` that is asked for, and shares as percent; what it leaves out is said
+    on stderr. The other formats are complete, with shares as fractions. CSV is safe for
+    spreadsheets unless ``raw_csv``; as a file it has a byte-order mark for Excel. What goes to a
+    terminal is made printable first.
 
     Raises ``UsageError`` for an unknown format or Parquet on a terminal, ``StorageError``.
     """
@@ -47,11 +47,33 @@ def emit(frame: pl.DataFrame, format: str, out: str | None = None, *,  # noqa: A
         if format == "parquet" and stream.isatty():
             raise UsageError("Parquet is no text for a terminal", remedy="Name a file with -o.")
         if format == "table":
-            _write_table(frame, stream, title, max_rows, percent)
+            write_table(frame, stream, look or Look())
         else:
             _pour(_blocks(frame, format, stream.isatty(), is_file, raw_csv), stream)
 
     _deliver(write, out, file)
+
+
+def emit_text(lines: Sequence[str], out: str | None = None, *,
+              file: IO[Any] | None = None) -> None:
+    """Write lines of text to stdout (or the stream ``file``), or to the file ``out``."""
+    _deliver(lambda stream: write_lines(lines, stream), out, file)
+
+
+def chosen(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return the columns ``names`` of a frame, in that order.
+
+    Raises ``UsageError`` for a name that is unknown or stands twice.
+    """
+    for name in names:
+        if name not in frame.columns:
+            near = get_close_matches(name, frame.columns, 1)
+            raise UsageError("no such column", where="--columns", found=name,
+                             expected=f"one of {', '.join(frame.columns)}",
+                             remedy=f"Did you mean {near[0]}?" if near else None)
+        if list(names).count(name) > 1:
+            raise UsageError("a column stands twice", where="--columns", found=name)
+    return frame.select(names)
 
 
 def emit_document(document: Mapping[str, Any], format: str, out: str | None = None, *,  # noqa: A002
@@ -62,7 +84,7 @@ def emit_document(document: Mapping[str, Any], format: str, out: str | None = No
     """
     _check_format(format, FORMATS[:2])
     ready = _jsonable(document)
-    write = _write_json if format == "json" else _write_sections
+    write = _write_json if format == "json" else write_sections
     _deliver(lambda stream: write(ready, stream), out, file)
 
 
@@ -137,100 +159,6 @@ def _abandon(stream: Any) -> None:
     os.close(nowhere)
 
 
-def _write_table(frame: pl.DataFrame, stream: Any, title: str | None, max_rows: int,
-                 percent: Sequence[str]) -> None:
-    from rsd.exports.safety import plain
-
-    head = plain(frame.head(max_rows))
-    shares = {n for n in frame.columns if n.startswith("rate_") or n in percent}
-    rows = [[_cell(value, name in shares) for name, value in zip(head.columns, row, strict=True)]
-            for row in head.iter_rows()]
-    right = [dtype.is_numeric() for dtype in frame.dtypes]
-    _print_table(frame.columns, rows, right, stream, title)
-    if frame.height > max_rows:
-        sys.stderr.write(f"{max_rows:,} of {frame.height:,} rows; use --format csv for all\n")
-
-
-def _cell(value: Any, is_share: bool = False) -> str:
-    """Return what a person reads: six digits, percent for shares, nothing for null."""
-    from rsd.exports.safety import printable
-
-    match value:
-        case None:
-            text = ""
-        case bool():
-            text = str(value).lower()
-        case int() | float() if is_share:
-            text = f"{value * 100:.2f} %"
-        case float():
-            text = f"{value:.6g}" if abs(value) < 1e6 else f"{value:.1f}"
-        case list() | tuple():
-            text = ", ".join(_cell(v) for v in value)
-        case dict():
-            text = ", ".join(f"{_cell(k)}={_cell(v)}" for k, v in value.items())
-        case _:
-            text = printable(str(value))
-    return text
-
-
-def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool],
-                 stream: Any, title: str | None) -> None:
-    """Print cells by rich on a terminal, else as aligned plain text."""
-    from rsd.exports.safety import printable
-
-    heads = [printable(name) for name in names]
-    if stream.isatty():
-        _print_rich(heads, rows, right, stream, title)
-        return
-    lines = [] if title is None else [printable(title), ""]
-    text = "".join(f"{line}\n" for line in (*lines, *_aligned(heads, rows, right)))
-    if isinstance(stream, io.TextIOBase):
-        code = getattr(stream, "encoding", None) or "utf-8"
-        stream.write(text.encode(code, "replace").decode(code))
-    else:
-        stream.write(text.encode())
-
-
-def _print_rich(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool],
-                stream: Any, title: str | None) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from rsd.exports.safety import printable
-
-    # Text, never str: square brackets in data are no markup.
-    table = Table(title=None if title is None else Text(printable(title)), box=SIMPLE_HEAD)
-    for head, is_right in zip(heads, right, strict=True):
-        table.add_column(Text(head), justify="right" if is_right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(file=stream).print(table)
-
-
-def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]],
-             right: Sequence[bool]) -> list[str]:
-    """Return lines of a plain table; Chinese characters count as two columns."""
-    widths = [max(map(_width, column)) for column in zip(heads, *rows, strict=True)]
-    rule = ["-" * width for width in widths]
-
-    def line(cells: Sequence[str]) -> str:
-        fields = [" " * (w - _width(c)) + c if r else c + " " * (w - _width(c))
-                  for c, w, r in zip(cells, widths, right, strict=True)]
-        return "  ".join(fields).rstrip()
-
-    return [line(heads), line(rule), *map(line, rows)]
-
-
-def _width(text: str) -> int:
-    """Return the columns that ``text`` takes on a terminal (Unicode annex 11)."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF"
-               else 1 for c in text)
-
-
 def _write_json(document: Mapping[str, Any], stream: Any) -> None:
     from rsd.exports.safety import printable
 
@@ -239,33 +167,6 @@ def _write_json(document: Mapping[str, Any], stream: Any) -> None:
         text = "\n".join(map(printable, text.split("\n")))
     # What UTF-8 cannot hold (half a surrogate pair) becomes an escape, which JSON reads.
     _pour([text.encode("utf-8", "backslashreplace"), b"\n"], stream)
-
-
-def _write_sections(document: Mapping[str, Any], stream: Any) -> None:
-    """Print the plain facts first, then each object or list of objects under its name."""
-    facts = {key: value for key, value in document.items() if not _is_section(value)}
-    sections = ({"": facts} if facts else {}) | {k: v for k, v in document.items()
-                                                 if _is_section(v)}
-    for title, section in sections.items():
-        _print_section(section, stream, title or None)
-
-
-def _is_section(value: Any) -> bool:
-    return isinstance(value, dict) or (
-        isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value))
-
-
-def _print_section(section: Any, stream: Any, title: str | None) -> None:
-    """Print an object as names and values, a list of objects as a row each."""
-    if isinstance(section, dict):
-        _print_table(("what", "value"), [(_cell(k), _cell(v)) for k, v in section.items()],
-                     (False, False), stream, title)
-        return
-    names = list(dict.fromkeys(name for row in section for name in row))
-    right = [all(isinstance(row.get(name), (int, float, type(None))) for row in section)
-             for name in names]
-    rows = [[_cell(row.get(name)) for name in names] for row in section]
-    _print_table(names, rows, right, stream, title)
 
 
 def _jsonable(value: Any) -> Any:

@@ -17,7 +17,8 @@ def export() -> None:
 @export.command("findings")
 @options.lake_argument
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
-              help="FILE.csv, .xlsx, .parquet, .json or .geojson.")
+              metavar="FILE",
+              help="Where the list goes: .csv, .xlsx, .parquet, .json or .geojson.")
 @options.plates
 @click.option("--withdrawn", "withdrawn_only", is_flag=True,
               help="Only findings that were exported once and stand no more.")
@@ -37,114 +38,111 @@ def export_findings(lake: Path, output: Path, show_plates: bool, withdrawn_only:
 @click.command()
 @options.lake_argument
 @click.option("--by", required=True, metavar="COLUMN,…",
-              help="Group columns: vehicle_class, road_segment, month, date, hour, fuel, …")
-@click.option("--min-vehicles", type=click.IntRange(0), default=None,
+              help="Group columns: vehicle_class, road_segment, site_id, line_id, lane, date, "
+                   "hour, fuel, emission_stage, emission_standard, plate_color, use, is_local, "
+                   "convention, nox_source, derived_from, is_valid, month, year, weekday, vsp_bin.")
+@click.option("--min-vehicles", type=click.IntRange(0), default=None, metavar="N",
+              show_default="min_vehicles of the lake's rsd.toml",
               help="Suppress groups of fewer vehicles: the row stays, its measures are null.")
 @click.option("--quantities", default=None, metavar="COLUMN,…",
-              help="Average these columns of passes instead of the default ones.")
-@click.option("--where", default=None, metavar="SQL", help="Only passes that fulfil a condition.")
+              show_default="those of co_pct, hc_ppm, no_ppm, opacity_pct, co_g_kg, hc_g_kg, "
+                           "nox_g_kg that have values",
+              help="Average these columns of passes.")
+@click.option("--where", default=None, metavar="SQL",
+              help="Only passes that fulfil a condition, such as \"fuel = 'diesel'\".")
 @click.option("--all-records", is_flag=True, help="Average invalid records too.")
-@options.output_format
-@options.output_file
+@options.answer
 def aggregate(lake: Path, by: str, min_vehicles: int | None, quantities: str | None,
-              where: str | None, all_records: bool, output_format: str,
-              output: str | None) -> None:
-    """Aggregate passes: counts, means with intervals, quantiles, exceedance rates."""
-    from cli.output import emit
+              where: str | None, all_records: bool, answer: options.Answer) -> None:
+    """Aggregate passes: counts, means with intervals, quantiles, exceedance rates.
+
+    As a table the groups come first, then counts, means with their 95 % intervals, rates in
+    percent, then the rest; the other formats keep mean and interval in columns of their own,
+    which --columns can choose.
+    """
+    from cli.views import aggregate_view
     from rsd.lake import Lake
     from rsd.pipeline import reading
 
     opened = Lake.open(lake)
+    groups = options.names(by)
     least = int(str(opened.settings["min_vehicles"])) if min_vehicles is None else min_vehicles
     frame = reading.aggregate(
-        opened, _names(by), min_vehicles=least, where=where, all_records=all_records,
-        quantities=_names(quantities) if quantities else None)
-    emit(frame, output_format, output)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+        opened, groups, min_vehicles=least, where=where, all_records=all_records,
+        quantities=options.names(quantities) if quantities else None)
+    answer.emit(*(aggregate_view(frame, groups) if answer.is_view else (frame,)))
 
 
 @click.command()
 @options.lake_argument
 @click.argument("select")
-@options.output_format
-@options.output_file
-def query(lake: Path, select: str, output_format: str, output: str | None) -> None:
+@options.answer
+def query(lake: Path, select: str, answer: options.Answer) -> None:
     """Answer one read-only SELECT over passes, sites, segments, findings and runs. No plates."""
-    from cli.output import emit
     from rsd.lake import Lake
     from rsd.pipeline import reading
 
-    emit(reading.query(Lake.open(lake), select), output_format, output)
+    answer.emit(reading.query(Lake.open(lake), select))
 
 
 @click.command()
 @options.lake_argument
 @options.plates
-@options.output_format
-@options.output_file
-def quarantine(lake: Path, show_plates: bool, output_format: str, output: str | None) -> None:
+@options.answer
+def quarantine(lake: Path, show_plates: bool, answer: options.Answer) -> None:
     """Show the records that could not be used: where, why, and their raw bytes."""
-    from cli.output import emit
     from rsd.lake import Lake
     from rsd.pipeline import reading
 
-    emit(reading.quarantine(Lake.open(lake), show_plates=show_plates), output_format, output)
+    frame = reading.quarantine(Lake.open(lake), show_plates=show_plates)
+    # the offset serves programs; what a person looks for stands before it
+    answer.emit(frame.select(*[n for n in frame.columns if n != "byte_offset"], "byte_offset")
+                if answer.is_view else frame)
 
 
 @click.command()
 @options.lake_argument
 @click.argument("vehicle")
-@options.output_format
-@options.output_file
-def explain(lake: Path, vehicle: str, output_format: str, output: str | None) -> None:
+@options.answer
+def explain(lake: Path, vehicle: str, answer: options.Answer) -> None:
     """Show every pass of a VEHICLE, each verdict, and the clause behind it.
 
     VEHICLE is a vehicle_id, or a plate (PLATE/COLOUR where two vehicles share its characters);
-    a plate needs the right to read restricted/ and is written to the audit.
+    a plate needs the right to read restricted/ and is written to the audit. The table has the
+    lake's local time and what matters most; the other formats, and --columns, have every column,
+    with times in UTC.
     """
-    from cli.output import emit
+    from cli.views import story_view
     from rsd.lake import Lake
     from rsd.pipeline.explain import explain as tell
 
     story = tell(Lake.open(lake), vehicle)
-    emit(story.verdicts, output_format, output)
-    if output_format == "table":
-        for finding in story.findings.iter_rows(named=True):
-            second = f" and {finding['second_record_id']}" if finding["second_record_id"] else ""
-            mark = "" if finding["is_verified"] else " (numbers unverified)"
-            click.echo(f"{finding['kind']} of {finding['regulation_id']}: {finding['pollutant']}, "
-                       f"found at {finding['found_at']:%Y-%m-%dT%H:%M:%SZ}, proven by "
-                       f"{finding['first_record_id']}{second}; {finding['clause']}{mark}")
-        if story.findings.is_empty():
-            click.echo("no finding")
+    answer.emit(*(story_view(story) if answer.is_view else (story.verdicts,)))
 
 
 @click.command()
 @click.argument("action", required=False, metavar="[ID]")
 @click.argument("shown", required=False, metavar="")
-@options.output_format
-def formats(action: str | None, shown: str | None, output_format: str) -> None:
+@options.answer
+def formats(action: str | None, shown: str | None, answer: options.Answer) -> None:
     """List the dump formats, or document one: its columns, units, codes and traps."""
     from cli.catalogue import show_format, show_formats
 
     wanted = shown if action == "show" else action
     if wanted is None:
-        show_formats(output_format)
+        show_formats(answer)
     else:
-        show_format(wanted, output_format)
+        show_format(wanted, answer)
 
 
 @click.command()
 @click.argument("regulation_id", required=False, metavar="[ID]")
-@options.output_format
-def regulations(regulation_id: str | None, output_format: str) -> None:
+@options.answer
+def regulations(regulation_id: str | None, answer: options.Answer) -> None:
     """List the regulations, or explain one with its citations and unverified numbers."""
     from cli.catalogue import show_regulation, show_regulations
 
     if regulation_id is None:
-        show_regulations(output_format)
+        show_regulations(answer)
     else:
-        show_regulation(regulation_id)
+        show_regulation(regulation_id, answer)

@@ -125,7 +125,9 @@ def _source_sql(where: str | None) -> str:
 def _value_sql(quantity: str, all_records: bool) -> str:
     """Return SQL for a quantity where the record and its pollutant may be used."""
     pollutant = quantity.partition("_")[0]
-    flags = ["is_valid", *([f"is_valid_{pollutant}"] if pollutant in VALIDITY else [])]
+    # what the file itself reported does not depend on whether ours could be computed
+    own = pollutant in VALIDITY and not quantity.endswith("_reported")
+    flags = ["is_valid", *([f"is_valid_{pollutant}"] if own else [])]
     return quantity if all_records else f"CASE WHEN {' AND '.join(flags)} THEN {quantity} END"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -13,6 +14,7 @@ from rsd.errors import UsageError
 
 USUAL_SPAN = (datetime(2015, 1, 1), datetime(2035, 12, 31))
 """Local times that most records lie in, for records whose span is not known beforehand."""
+_TIMES = (datetime(1950, 1, 1), datetime(2199, 12, 31, 23, 59, 59, 999_999))
 _MAX_SPAN = timedelta(days=50 * 366)
 
 
@@ -93,6 +95,25 @@ def may_skip_an_hour(timezone: str, first: datetime | None, last: datetime | Non
 @cache
 def _usual_offset(timezone: str) -> timedelta | None:
     return constant_offset(timezone, *USUAL_SPAN)
+
+
+def parse_local(text: pl.Expr, pattern: str, *, strict: bool) -> pl.Expr:
+    """Return local times of a pattern, null (or an error, if strict) where the text is none.
+
+    Patterns with hyphens want every digit: a time that lost one would still be a time, another one.
+    Years before 1950 and from 2200 on are no times of measurements.
+    """
+    parsed = text.str.to_datetime(pattern, time_unit="us", strict=strict)
+    return pl.when(_is_whole(text, pattern) & parsed.is_between(*_TIMES)).then(parsed)
+
+
+def _is_whole(text: pl.Expr, pattern: str) -> pl.Expr:
+    if "-" not in pattern and "/" in pattern:
+        return pl.lit(True)
+    plain = pattern.replace("%Y", "0000").replace("%.f", "")
+    width = len(re.sub("%[a-zA-Z]", "00", plain))
+    length = text.str.len_bytes()
+    return length >= width if plain != pattern.replace("%Y", "0000") else length == width
 
 
 def exists(local: pl.Expr, timezone: str) -> pl.Expr:

@@ -27,11 +27,11 @@ MAX_FIELD_BYTES = 1 << 20
 MAX_LINES = 100
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-# a parser of times may leave out a leading zero and set a blank before a number
-_DATE = r"([0-9]{4})-\s*([0-9]{1,2})-\s*([0-9]{1,2})"
+# every digit must be there: what lost one would still be a date or a time, another one
+_DATE = r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
 _DATE_ONLY = re.compile(_DATE)
-_TIME = re.compile(
-    _DATE + r"(?:T|\s*)\s*([0-9]{1,2}):\s*([0-9]{1,2}):\s*([0-9]{1,2})(?:\.[0-9]{1,9})?")
+_TIME = re.compile(_DATE + r"[ T]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]{1,9})?")
+FIRST_YEAR, LAST_YEAR = 1950, 2199
 
 
 @dataclass
@@ -208,7 +208,8 @@ def _is_time(text: str) -> bool:
     if found is None:
         return False
     year, month, day, hour, minute, second = map(int, found.groups())
-    return _is_day(year, month, day) and hour < 24 and minute < 60 and second < 60
+    is_clock = hour < 24 and minute < 60 and second < 60
+    return _is_day(year, month, day) and is_clock and FIRST_YEAR <= year <= LAST_YEAR
 
 
 def _is_day(year: int, month: int, day: int) -> bool:

@@ -18,7 +18,7 @@ from rsd.intake.records import Reader
 from rsd.intake.source import fingerprint, stream_chunks
 
 SHANGHAI = "Asia/Shanghai"
-SIZES = (None, 64, 101, 257, 400)
+SIZES = (None, 64, 101, 400)
 """Chunk sizes: one chunk for all, and some so small that everything straddles a border."""
 
 

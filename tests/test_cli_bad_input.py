@@ -269,9 +269,9 @@ def test_init_does_not_touch_a_folder_that_holds_something(lake: Path, tmp_path:
         ("--sites", "a,b\n", 3, ", line 1: not the header"),
         ("--segments", "{", 3, "not a JSON file"),
         ("--segments", '{"features": [{"geometry": null}]}', 3, ", feature 1: no LineString"),
-        ("--registry", "plate,plate_color\n闽D12345,pink\n", 2, ", line 2: an unknown code"),
-        ("--registry", "plate\n闽D12345\n", 2, ", line 1: a column of the registry is missing"),
-        ("--registry", "plate,plate_color,first_registered\n闽D12345,1,31.12.2019\n", 2,
+        ("--registry", "plate,plate_color\n闽D12345,pink\n", 3, ", line 2: an unknown code"),
+        ("--registry", "plate\n闽D12345\n", 3, ", line 1: a column of the registry is missing"),
+        ("--registry", "plate,plate_color,first_registered\n闽D12345,1,31.12.2019\n", 3,
          ", line 2: no date"),
     ],
 )

@@ -91,7 +91,7 @@ def test_a_header_of_no_format_is_refused(names: list[str]) -> None:
 def test_a_name_that_stands_twice_is_refused() -> None:
     with pytest.raises(InputRefused, match="stands twice") as caught:
         recognise(header(["dwbh", "jcsj", "hphm", "nojg", "NOJG "]), "a.csv")
-    assert caught.value.found == "nojg"
+    assert caught.value.found == "the same name in columns 4 and 5"
 
 
 def test_a_forced_format_is_used_or_says_what_it_lacks() -> None:

@@ -111,8 +111,8 @@ def test_an_invalid_speed_is_no_invalid_pass() -> None:
 def test_own_names_pass_through() -> None:
     names = ("site_id,measured_at,plate,plate_color,fuel,vehicle_class,emission_stage,"
              "is_device_valid,no_ppm,use,first_registered")
-    text = f"{names}\nS1,2024-05-01 10:00:00,X1,green,diesel,heavy_truck,VI,false,9999,A,2020-02-29\n"
-    row = read(text.encode()).frame.row(0, named=True)
+    record = "S1,2024-05-01 10:00:00,X1,green,diesel,heavy_truck,VI,false,9999,A,2020-02-29"
+    row = read(f"{names}\n{record}\n".encode()).frame.row(0, named=True)
     assert [row[n] for n in ("plate_color", "fuel_reported", "vehicle_class_reported",
                              "emission_stage_reported", "is_device_valid", "no_ppm")] == [
         "green", "diesel", "heavy_truck", 6, False, 9999.0]

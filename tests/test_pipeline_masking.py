@@ -29,8 +29,11 @@ def test_a_plate_in_its_cell_is_masked(plate: str):
     assert "*" in shown
 
 
-@given(plate=CIVIL, before=st.sampled_from(["", ",", " ", "_", "/", "\t", "\\x00", "tp_", "a.", "-"]),
-       after=st.sampled_from(["", ",", " ", "_", ".jpg", "_1.jpg", "\\xff", "\"", ";"]))
+BEFORE = st.sampled_from(["", ",", " ", "_", "/", "\t", "\\x00", "tp_", "a.", "-"])
+AFTER = st.sampled_from(["", ",", " ", "_", ".jpg", "_1.jpg", "\\xff", "\"", ";"])
+
+
+@given(plate=CIVIL, before=BEFORE, after=AFTER)
 def test_a_plate_between_other_signs_is_masked(plate: str, before: str, after: str):
     assert plate not in mask_plates_in_text(f"{before}{plate}{after}")
 

@@ -15,8 +15,8 @@ from rsd.reasons import mask
 
 KEY = VehicleKey(bytes(range(32)))
 UNREADABLE = mask("plate_unreadable")
-TEXTS = ["闽D12345", "闽D·12345", " 闽d１２３４５", "闽D12346", "粤BD12345", "无牌", "", None, "ABC",
-         "00000"]
+TEXTS = ["闽D12345", "闽D·12345", " 闽d１２３４５", "闽D12346", "粤BD12345", "无牌", "", None,
+         "ABC", "00000"]
 COLORS = ["blue", "yellow", None, "unknown"]
 
 
@@ -33,9 +33,8 @@ def named(plate: str | None, color: str | None) -> str | None:
 
 
 def test_spellings_of_one_plate_are_one_vehicle_and_colours_are_two():
-    found = PlateBook(KEY).assign(passes(
-        ["闽D12345", "闽D·12345", "闽d１２３４５ ", "闽D12345"], ["blue", "blue", "blue", "yellow"]),
-        "cn")
+    texts = ["闽D12345", "闽D·12345", "闽d１２３４５ ", "闽D12345"]
+    found = PlateBook(KEY).assign(passes(texts, ["blue", "blue", "blue", "yellow"]), "cn")
     ids = found["vehicle_id"].to_list()
     assert ids[0] == ids[1] == ids[2] == named("闽D12345", "blue")
     assert ids[3] == named("闽D12345", "yellow") != ids[0]
@@ -43,7 +42,8 @@ def test_spellings_of_one_plate_are_one_vehicle_and_colours_are_two():
     assert found["intake_bits"].to_list() == [1] * 4
 
 
-@pytest.mark.parametrize("text", ["无牌", "未识别", "00000", "ABC", "闽D1234", "闽I12345", "AB12 CDE"])
+@pytest.mark.parametrize(
+    "text", ["无牌", "未识别", "00000", "ABC", "闽D1234", "闽I12345", "AB12 CDE"])
 def test_a_text_that_is_no_plate_makes_no_vehicle_and_is_kept_apart(text: str):
     found = PlateBook(KEY).assign(passes([text], ["blue"]), "cn")
     assert found.select("plate", "vehicle_id", "plate_raw", "intake_bits").rows() == [

@@ -128,7 +128,8 @@ def test_withdrawn_findings_are_listed_if_they_had_been_exported(lake: Lake, tmp
     undone = dump(tmp_path / "b.csv", [record(jlbh="s2", jcsj="2026-09-02 08:00:00", btgdjg="3")])
     reading.export_list(lake, tmp_path / "first.csv")
     assert reading.withdrawn(lake).is_empty()
-    assert run(lake, [undone]).findings == {"total": 1, "new": 0, "withdrawn": 1}
+    told = run(lake, [undone]).findings or {}
+    assert (told["total"], told["new"], told["withdrawn"]) == (1, 0, 1)
     gone = reading.withdrawn(lake)
     assert gone["second_record_id"].to_list() == ["s2"]
     assert reading.export_list(lake, tmp_path / "gone.csv", withdrawn_only=True) == 1

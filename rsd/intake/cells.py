@@ -62,13 +62,15 @@ def _typed(frame: pl.LazyFrame, layout: Layout) -> pl.LazyFrame:
 
 def _time(layout: Layout) -> pl.Expr:
     text = pl.col(layout.time)
-    naive = [text.str.to_datetime(p, time_unit="us", strict=False)
-             for p in layout.format.time_formats]
+    naive = [clock.parse_local(text, p, strict=False) for p in layout.format.time_formats]
+    full = text.str.replace(r"[Zz]$", "+00:00")
     zoned = [
-        text.str.replace(r"[Zz]$", "+00:00").str.to_datetime(p, time_unit="us", strict=False)
+        full.str.to_datetime(p, time_unit="us", strict=False)
         .dt.convert_time_zone(layout.timezone).dt.replace_time_zone(None)
         for p in _ZONED
     ]
+    wide = full.str.len_bytes() >= len("2000-01-01T00:00:00+00:00")
+    zoned = [pl.when(wide).then(z) for z in zoned]
     return pl.coalesce([*naive, *zoned])
 
 

@@ -94,6 +94,8 @@ class Layout:
 
     def _numbers_are_sound(self, frame: pl.DataFrame) -> bool:
         # a sum is finite only if every addend is; one pass instead of one per cell
+        if not self.reals:
+            return True
         total = pl.col(self.reals).sum()
         sums = frame.select(total.is_finite() | total.is_null())
         whole = frame.select((pl.col(n) == pl.col(n).floor()).all() for n in self.whole)
@@ -103,10 +105,12 @@ class Layout:
         for pattern in self.format.time_formats:
             try:
                 timed = frame.with_columns(
-                    pl.col(self.time).str.to_datetime(pattern, time_unit="us", strict=True)
+                    clock.parse_local(pl.col(self.time), pattern, strict=True)
                     .alias("measured_local"))
             except pl.exceptions.PolarsError:
                 continue
+            if timed["measured_local"].null_count():
+                return None
             if clock.may_skip_an_hour(self.timezone, *_span(timed)):
                 return None
             return timed

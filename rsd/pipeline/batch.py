@@ -102,8 +102,11 @@ def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
         for dump in accepted:
             dump.summary.state = "done"
     except BaseException:
-        stage.discard()
-        book.forget_since(mark)
+        # The entry of passes may stand already when an interrupt or the disk stops us: then the
+        # batch exists, and its files are the lake's.
+        if BATCH + stage.batch_id not in lake.table("passes").transactions():
+            stage.discard()
+            book.forget_since(mark)
         raise
 
 

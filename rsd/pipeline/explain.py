@@ -21,11 +21,15 @@ _BESIDE = ("vehicle_class", "fuel", "emission_stage", "vsp_device_kw_t", "vsp_kw
 
 @dataclass(frozen=True)
 class Story:
-    """``verdicts`` has a row a pass, regulation and pollutant; ``findings`` what came of them."""
+    """``verdicts`` has a row a pass, regulation and pollutant; ``findings`` what came of them.
+
+    Instants are UTC; ``timezone`` is the zone of the lake, whose clock people know.
+    """
 
     vehicles: list[str]
     verdicts: pl.DataFrame
     findings: pl.DataFrame
+    timezone: str
 
 
 def explain(lake: Lake, vehicle: str) -> Story:
@@ -52,7 +56,7 @@ def explain(lake: Lake, vehicle: str) -> Story:
     regulations = regulations_of(lake)
     verdicts = [_verdicts(passes, r, p) for r in regulations for p in r.pollutants]
     rows = pl.concat(verdicts).sort("measured_at", "record_id", "regulation_id", "pollutant")
-    return Story(ids, rows, findings_of(lake).filter(wanted))
+    return Story(ids, rows, findings_of(lake).filter(wanted), lake.timezone)
 
 
 def _reason_lists(passes: pl.DataFrame) -> pl.Series:

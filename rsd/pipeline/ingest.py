@@ -19,7 +19,7 @@ from rsd.pipeline.batch import SOURCE, ingest_batch, refuse
 from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.prepare import Prepared
 from rsd.pipeline.summary import FileSummary, RunSummary
-from rsd.pipeline.vehicles import registered
+from rsd.pipeline.vehicles import check_key, registered
 from rsd.privacy import VehicleKey
 from rsd.version import VERSION
 
@@ -90,16 +90,19 @@ def _ingest(lake: Lake, paths: list[Path], input_format: str | None,
         prints = list(pool.map(_fingerprint, paths))
     for path, (summary, source) in zip(paths, prints, strict=True):
         run.files.append(summary)
+        size = sizes.pop(path, 0)  # a path that is given twice is read once
         if source is None or SOURCE + source.sha256 in known:
             summary.state = "refused" if source is None else "already"
-            tick(sizes[path])
+            tick(size)
         elif source.sha256 in pending:
             repeated.append((summary, pending[source.sha256]))
-            tick(sizes[path])
+            tick(size)
         else:
             pending[source.sha256] = summary
             sources.append((source, summary))
-    book, registry = PlateBook(VehicleKey.load(lake.key_path)), registered(lake)
+    key = VehicleKey.load(lake.key_path)
+    check_key(lake, key)
+    book, registry = PlateBook(key), registered(lake)
     try:
         for batch in _batches(sources):
             dumps = list(_opened(batch, lake, input_format, tick))

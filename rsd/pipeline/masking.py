@@ -6,6 +6,9 @@ import re
 
 from rsd.privacy import mask_plate
 
+# A plate of China is one wherever it stands: a lost comma glues it to its neighbours.
+_CHINESE = re.compile("[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼使]"
+                      "[\\s·]?[A-Za-zＡ-Ｚａ-ｚ][\\s·]?[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]{4,6}")
 _RUN = re.compile(r"(?<![^\W_])[^\W_]{1,4}[ ·\-][^\W_]{2,6}(?![^\W_])|"
                   r"(?<![^\W_])[^\W_]{5,10}(?![^\W_])")
 _HARMLESS = re.compile(r"[A-D]\d{9}|\d{2}T\d{2}|\d{1,2}-\d{2}T\d{2}")
@@ -21,7 +24,8 @@ def mask_plates_in_text(text: str) -> str:
     >>> mask_plates_in_text("A350203001,闽D12345,AB12 CDE,K33,tp_闽D12345.jpg,36.5")
     'A350203001,闽D****5,AB*****E,K33,tp_闽D****5.jpg,36.5'
     """
-    return _RUN.sub(_masked, text)
+    whole = _CHINESE.sub(lambda plate: mask_plate(plate.group()) or "", text)
+    return _RUN.sub(_masked, whole)
 
 
 def _masked(match: re.Match[str]) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 import polars as pl
 
 from rsd.columns import PLATE_COLORS, VEHICLES, schema
-from rsd.errors import InputRefused
+from rsd.errors import InputRefused, IntegrityError
 from rsd.intake.formats import CodeTable, code_tables
 from rsd.lake import Lake
-from rsd.privacy import normalise_plate_expr
+from rsd.pipeline.masking import mask_plates_in_text
+from rsd.privacy import VehicleKey, normalise_plate_expr
 
 _REQUIRED = ("plate", "plate_color")
 _KNOWN = (*_REQUIRED, "plate_type", "vehicle_type", "fuel", "emission_stage", "first_registered",
@@ -32,6 +33,19 @@ def new_rows(lake: Lake, met: pl.DataFrame) -> pl.DataFrame:
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in schema(VEHICLES).items()
                if name not in new.columns and name != "is_registered"]
     return new.with_columns(*missing, is_registered=pl.lit(False)).select(schema(VEHICLES).names())
+
+
+def check_key(lake: Lake, key: VehicleKey) -> None:
+    """Raise IntegrityError if the lake's vehicles were named with another key.
+
+    With another key every vehicle would be a new one, and no second exceedance would be found.
+    """
+    stored = lake.table("vehicles").scan().select("vehicle_id").head(1).collect()
+    if stored.height and not str(stored.item()).startswith(f"v1.{key.key_id}."):
+        raise IntegrityError("the vehicle key is not this lake's", where=str(lake.key_path),
+                             found=f"key {key.key_id}",
+                             expected=f"key {str(stored.item()).split('.')[1]}",
+                             remedy="Restore the lake's key from a backup; check RSD_KEY_FILE.")
 
 
 def registered(lake: Lake) -> pl.DataFrame:
@@ -73,24 +87,43 @@ def _text(path: Path) -> str:
     raise InputRefused("the registry is no text", where=str(path), expected="UTF-8 or GB18030")
 
 
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the place and the known cells of each row; a row of another shape is refused.
+
+    No message quotes a cell of a first line: without a header it would be a plate.
+    """
+    reader = csv.reader(_text(path).splitlines(keepends=True), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if missing := [name for name in _REQUIRED if name not in header]:
+            known = ", ".join(name for name in header if name in _KNOWN) or "none"
+            raise InputRefused("a column of the registry is missing", where=f"{path}, line 1",
+                               found=f"{len(header)} columns, of known names {known}",
+                               expected=", ".join(missing))
+        if twice := [name for name in _KNOWN if header.count(name) > 1]:
+            raise InputRefused("a column stands twice", where=f"{path}, line 1",
+                               found=twice[0], remedy="Remove one of them.")
+        for cells in reader:
+            where = f"{path}, line {reader.line_num}"
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                raise InputRefused("another number of fields than the header has", where=where,
+                                   found=str(len(cells)), expected=str(len(header)))
+            row = dict(zip(header, cells, strict=True))
+            yield where, {name: row.get(name, "").strip() for name in _KNOWN}
+    except csv.Error as error:
+        raise InputRefused("no CSV", where=f"{path}, line {reader.line_num}", found=str(error),
+                           remedy="Close the quote, or remove it.") from None
+
+
 def _decoded(path: Path) -> Iterator[dict[str, object]]:
-    reader = csv.DictReader(_text(path).splitlines())
-    header = [name.strip() for name in reader.fieldnames or []]
-    reader.fieldnames = header
-    if missing := [name for name in _REQUIRED if name not in header]:
-        raise InputRefused("a column of the registry is missing", where=f"{path}, line 1",
-                         found=", ".join(header)[:200], expected=", ".join(missing))
     tables = {k: [code_tables()[n] for n in names] for k, names in _OWN_AND_GA.items()}
-    for row in reader:
-        where = f"{path}, line {reader.line_num}"
-        cells = {name: (row.get(name) or "").strip() for name in _KNOWN}
-        if not cells["plate"]:
-            raise InputRefused("a vehicle without a plate", where=where, expected="a plate",
-                             remedy="Fill the cell or remove the line.")
+    for where, cells in _rows(path):
         color = _code(cells["plate_color"], tables["plate_color"], where, "plate_color")
         yield {
             "vehicle_id": None,
-            "plate": cells["plate"],
+            "plate": _plate(cells["plate"], where),
             "plate_color": color if color in PLATE_COLORS else "unknown",
             "plate_type": cells["plate_type"] or None,
             "vehicle_class": _code(cells["vehicle_type"], tables["vehicle_class"], where,
@@ -105,6 +138,14 @@ def _decoded(path: Path) -> Iterator[dict[str, object]]:
         }
 
 
+def _plate(cell: str, where: str) -> str:
+    # what normalises to nothing is no plate: a row of it would be a vehicle without an id
+    if not any(character.isalnum() for character in cell):
+        raise InputRefused("a vehicle without a plate", where=where, expected="a plate",
+                           remedy="Fill the cell or remove the line.")
+    return cell
+
+
 def _code(cell: str, tables: list[CodeTable], where: str, column: str) -> object:
     if not cell:
         return None
@@ -114,7 +155,7 @@ def _code(cell: str, tables: list[CodeTable], where: str, column: str) -> object
             return value
     if column == "use":
         return None
-    raise InputRefused(f"an unknown code in {column}", where=where, found=cell,
+    raise InputRefused(f"an unknown code in {column}", where=where, found=mask_plates_in_text(cell),
                      expected=" or ".join(f"a code of {t.name}" for t in tables),
                      remedy="Correct the cell, or leave it blank for unknown.")
 
@@ -125,5 +166,5 @@ def _date(cell: str, where: str) -> date | None:
     try:
         return date.fromisoformat(cell)
     except ValueError:
-        raise InputRefused("no date in first_registered", where=where, found=cell,
+        raise InputRefused("no date in first_registered", where=where, found=mask_plates_in_text(cell),
                          expected="a date like 2019-05-31") from None

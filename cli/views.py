@@ -1,0 +1,123 @@
+"""Frames as people like to read them; the machine formats keep the contract's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from cli.tables import Look
+
+if TYPE_CHECKING:
+    from rsd.pipeline.explain import Story
+
+_INTERVAL = " [95 % CI]"
+_COUNTS = ("n_records", "n_valid", "n_vehicles")
+_CLOCK = "%Y-%m-%d %H:%M:%S"
+_VSP = ("vsp_device_kw_t", "vsp_kw_t")
+
+
+def aggregate_view(frame: pl.DataFrame, by: Sequence[str]) -> tuple[pl.DataFrame, Look]:
+    """Return an aggregate for people: groups, counts, means with intervals, rates, then the rest.
+
+    >>> row = pl.DataFrame({"n_no": [9], "mean_no": [1.5], "ci_low_no": [1.0], "ci_high_no": [2.0]})
+    >>> aggregate_view(row, [])[0].to_dicts()
+    [{'mean_no [95 % CI]': '1.5 [1, 2]', 'n_no': 9}]
+    """
+    quantities = [n.removeprefix("ci_low_") for n in frame.columns if n.startswith("ci_low_")]
+    means = [_with_interval(frame, q) for q in quantities]
+    rates = [n for kind in ("rate_valid_", "rate_all_") for n in frame.columns
+             if n.startswith(kind)]
+    first = [*by, *(n for n in _COUNTS if n in frame.columns)]
+    told = {*first, *rates, *(f"{s}_{q}" for s in ("mean", "ci_low", "ci_high")
+                              for q in quantities)}
+    rest = [n for n in frame.columns if n not in told]
+    return (frame.select(*first, *means, *rates, *rest),
+            Look(right=[mean.name for mean in means]))
+
+
+def _with_interval(frame: pl.DataFrame, quantity: str) -> pl.Series:
+    columns = [frame[f"{s}_{quantity}"] for s in ("mean", "ci_low", "ci_high")]
+    cells = [_mean_text(*values) for values in zip(*columns, strict=True)]
+    return pl.Series(f"mean_{quantity}{_INTERVAL}", cells, pl.String)
+
+
+def _mean_text(mean: float | None, low: float | None, high: float | None) -> str | None:
+    if mean is None or low is None or high is None:
+        return None if mean is None else _digits(mean, 4)
+    return f"{_digits(mean, 4)} [{_digits(low, 3)}, {_digits(high, 3)}]"
+
+
+def _digits(value: float, digits: int) -> str:
+    """Return a number with so many significant digits, whole where it has more before the point."""
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def story_view(story: Story) -> tuple[pl.DataFrame, Look]:
+    """Return a vehicle's passes for people, with who it is before and its findings after."""
+    local = pl.col("measured_at").dt.convert_time_zone(story.timezone).dt.strftime(_CLOCK)
+    number = pl.col("vehicle_id").replace_strict(
+        story.vehicles, range(1, len(story.vehicles) + 1), return_dtype=pl.Int64)
+    rows = story.verdicts
+    regulations = rows["regulation_id"].unique().sort().to_list()
+    frame = rows.select(
+        local.alias("local_time"),
+        *([number.alias("vehicle")] if len(story.vehicles) > 1 else []),
+        "site_id",
+        *(["regulation_id"] if len(regulations) > 1 else []),
+        "pollutant", "value", "limit", "unit",
+        pl.col("verdict").replace("within the limit", "within"),
+        "reasons", "road_segment",
+    )
+    return frame, Look(
+        before=[*_who(story), f"Judged by {', '.join(regulations)}; "
+                f"times are those of {story.timezone}", ""],
+        after=["", *_sentences(story)],
+        more_rows="use --rows 0 for all",
+        more_columns="use a wider terminal, choose with --columns A,B,…, or --format csv for all")
+
+
+def _who(story: Story) -> list[str]:
+    """Return a line a vehicle: its id, what it is, how often it passed."""
+    lines = []
+    for number, vehicle in enumerate(story.vehicles, 1):
+        passes = story.verdicts.filter(pl.col("vehicle_id") == vehicle).unique(
+            "record_id", maintain_order=True)
+        mark = f" {number}" if len(story.vehicles) > 1 else ""
+        lines.append(f"Vehicle{mark} {vehicle}: {passes.height} passes")
+        lines.append(f"  class {_known(passes['vehicle_class'])}, fuel {_known(passes['fuel'])}, "
+                     f"emission stage {_known(passes['emission_stage'])}")
+    return lines
+
+
+def _known(values: pl.Series) -> str:
+    """Return the values that occur, the first one first."""
+    return " or ".join(str(v) for v in values.drop_nulls().unique(maintain_order=True)) or "unknown"
+
+
+def _sentences(story: Story) -> list[str]:
+    """Return a sentence a finding, times on the lake's clock."""
+    blind = set(story.verdicts.filter(pl.all_horizontal(pl.col(_VSP).is_null()))["record_id"])
+    zone = ZoneInfo(story.timezone)
+    told = [_sentence(f, zone, blind) for f in story.findings.iter_rows(named=True)]
+    return told or ["no finding"]
+
+
+def _sentence(finding: dict[str, Any], zone: ZoneInfo, blind: set[str]) -> str:
+    proofs = [(finding[f"{n}_record_id"], finding[f"{n}_measured_at"], finding[f"{n}_value"])
+              for n in ("first", "second") if finding[f"{n}_record_id"]]
+    ids = " and ".join(record for record, _, _ in proofs)
+    readings = "; ".join(
+        f"{_local(at, zone)}: {value:g} {finding['unit']}"
+        f"{', VSP unknown' if record in blind else ''}" for record, at, value in proofs)
+    mark = "" if finding["is_verified"] else " (numbers unverified)"
+    return (f"{finding['kind']} of {finding['regulation_id']}: {finding['pollutant']}, found at "
+            f"{_local(finding['found_at'], zone)}, proven by {ids} ({readings}); "
+            f"{finding['clause']}{mark}")
+
+
+def _local(instant: datetime, zone: ZoneInfo) -> str:
+    return instant.astimezone(zone).strftime(_CLOCK)

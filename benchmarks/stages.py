@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rsd.intake import records
+from rsd.intake import damaged, records
 from rsd.intake.layout import Layout
 from rsd.intake.records import Reader
 from rsd.intake.source import Source, fingerprint, stream_chunks
@@ -95,8 +95,25 @@ def _measured(work: Callable[[], object], **parts: tuple[Any, str]) -> dict[str,
     return watch.spent
 
 
-def run(lake: Lake, paths: list[Path]) -> dict[str, float]:
-    """Ingest and find, and return the CPU seconds of each stage."""
+def slow_chunks(sources: list[Source], timezone: str) -> int:
+    """Return how many chunks were not proven whole and took the slow path."""
+    calls, read = [], damaged.read
+
+    def noted(*arguments: Any, **named: Any) -> damaged.Damaged:
+        calls.append(1)
+        return read(*arguments, **named)
+
+    damaged.read = noted
+    try:
+        for source in sources:
+            _drain(Reader(source, timezone))
+    finally:
+        damaged.read = read
+    return len(calls)
+
+
+def run(lake: Lake, paths: list[Path]) -> dict[str, Any]:
+    """Ingest and find; return the CPU seconds of each stage, and the chunks on the slow path."""
     records.ThreadPoolExecutor = Inline  # type: ignore[misc, assignment]
     key, sources = VehicleKey.load(lake.key_path), [fingerprint(path) for path in paths]
 
@@ -109,7 +126,8 @@ def run(lake: Lake, paths: list[Path]) -> dict[str, float]:
     def each(read: Callable[[Source], Iterable[object]]) -> Callable[[], object]:
         return lambda: [_drain(read(source)) for source in sources]
 
-    prepare(sources[-1:])  # what is done once a process stands in no stage
+    slow = slow_chunks(sources, lake.timezone)  # and what is done once stands in no stage
+    prepare(sources[-1:])
     hashed = _measured(lambda: [fingerprint(path) for path in paths])
     cut = _measured(each(stream_chunks))
     proven = _measured(each(lambda s: Reader(s, lake.timezone)), typed_parse=(
@@ -119,7 +137,7 @@ def run(lake: Lake, paths: list[Path]) -> dict[str, float]:
                       commit=(Table, "commit"))
     found = _measured(lambda: nightly.find_all(lake))
     reading = sum(proven.values())
-    return {
+    spent = {
         "hash of the file": hashed[WHOLE],
         "read and cut": cut[WHOLE],
         "proof (lines, separators)": proven.pop(WHOLE) - cut[WHOLE],
@@ -131,6 +149,7 @@ def run(lake: Lake, paths: list[Path]) -> dict[str, float]:
         "commit": whole["commit"],
         "find": found[WHOLE],
     }
+    return {"cpu_s": spent, "slow_chunks": slow}
 
 
 if __name__ == "__main__":

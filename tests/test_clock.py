@@ -90,6 +90,38 @@ def test_a_constant_offset_is_the_offset_of_every_time(zone: str, first: datetim
         assert between.replace(tzinfo=ZoneInfo(zone)).utcoffset() == offset
 
 
+@pytest.mark.parametrize(
+    ("zone", "local", "first", "second"),
+    [
+        (LONDON, datetime(2024, 10, 27, 1, 30), datetime(2024, 10, 27, 0, 30),
+         datetime(2024, 10, 27, 1, 30)),
+        ("America/New_York", datetime(2024, 11, 3, 1, 0), datetime(2024, 11, 3, 5),
+         datetime(2024, 11, 3, 6)),
+        ("Australia/Lord_Howe", datetime(2024, 4, 7, 1, 45), datetime(2024, 4, 6, 14, 45),
+         datetime(2024, 4, 6, 15, 15)),
+        ("Asia/Shanghai", datetime(1991, 9, 15, 1, 30), datetime(1991, 9, 14, 16, 30),
+         datetime(1991, 9, 14, 17, 30)),
+    ],
+)
+def test_of_two_instants_the_first_is_taken(zone: str, local: datetime, first: datetime,
+                                            second: datetime) -> None:
+    for span in ((), (local, local), (local - timedelta(days=9), local + timedelta(days=9))):
+        assert evaluated([local], clock.to_utc(pl.col("t"), zone, *span)) == [
+            first.replace(tzinfo=UTC)]
+        assert evaluated([local], clock.is_ambiguous(pl.col("t"), zone, *span)) == [True]
+    assert second.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) == local
+
+
+@pytest.mark.parametrize(("zone", "local"), [
+    (LONDON, datetime(2024, 3, 31, 1, 30)), ("America/New_York", datetime(2024, 3, 10, 2)),
+    ("America/Sao_Paulo", datetime(2018, 11, 4, 0, 30)),
+])
+def test_a_skipped_time_has_no_instant(zone: str, local: datetime) -> None:
+    for span in ((), (local, local)):
+        assert evaluated([local], clock.to_utc(pl.col("t"), zone, *span)) == [None]
+    assert evaluated([local], clock.exists(pl.col("t"), zone)) == [False]
+
+
 def test_the_span_only_makes_it_fast() -> None:
     """A time outside the span, in another offset, is right all the same."""
     winter, summer = datetime(2024, 1, 10, 12), datetime(2024, 7, 10, 12)

@@ -49,6 +49,12 @@ HOSTILE = {
     "a short and a long row": (HEAD + b"S1,2024-05-01 10:00:01,P\n"
                                + b"S1,2024-05-01 10:00:01,P,1,2\n" + C, [4],
                                [(2, "wrong_field_count", None), (3, "wrong_field_count", None)], 0),
+    "a short and a long row behind a good one": (
+        HEAD + A + b"S1,2024-05-01 10:00:01,P\n" + b"S1,2024-05-01 10:00:01,P,1,2\n" + C, [2, 5],
+        [(3, "wrong_field_count", None), (4, "wrong_field_count", None)], 0),
+    "a long and a short row": (
+        HEAD + A + b"S1,2024-05-01 10:00:01,P,1,2\n" + b"S1,2024-05-01 10:00:01,P\n" + C, [2, 5],
+        [(3, "wrong_field_count", None), (4, "wrong_field_count", None)], 0),
     "a long and a blank row": (HEAD + A + b"\n" + b"S1,2024-05-01 10:00:01,P,1,,,,\n" + C, [2, 5],
                                [(4, "wrong_field_count", None)], 1),
     "unbalanced quote": (HEAD + A + b'S1,2024-05-01 10:00:01,"P22222,51.5\n' + C, [2, 4],
@@ -165,6 +171,17 @@ def test_a_damaged_gb18030_file_keeps_its_other_records(size: int | None) -> Non
 def test_the_mark_decides_for_utf_8(size: int | None) -> None:
     data = b"\xef\xbb\xbf" + HEAD + A + B.replace(b"P2", "闽".encode("gb18030"))
     assert outcome(exact(data, size)) == ([2], [(3, "not_text", None)], 0)
+
+
+@pytest.mark.parametrize(("gbk", "utf_8", "encoding"), [(3, 2, "gb18030"), (2, 3, "utf-8"),
+                                                        (2, 2, "utf-8"), (1, 0, "gb18030")])
+def test_most_lines_decide_the_encoding(gbk: int, utf_8: int, encoding: str) -> None:
+    row = "S1,2024-05-01 10:00:00,闽,5\n"  # neither encoding's bytes are text in the other
+    data = HEAD + A * 5 + row.encode("gb18030") * gbk + row.encode() * utf_8
+    account = exact(data, None)
+    right, wrong = (utf_8, gbk) if encoding == "utf-8" else (gbk, utf_8)
+    assert account.column("plate").count("闽") == right
+    assert [b[1] for b in account.bad] == ["not_text"] * wrong
 
 
 def test_conox_is_never_gb18030() -> None:

@@ -49,6 +49,7 @@ def test_chunks_are_whole_lines_and_together_the_file(tmp_path: Path, size: int)
         at += len(part.data)
         assert part.data.endswith((b"\n", b"\r"))
         assert not part.torn
+    assert [line for p in parts for line in p.data.splitlines()] == ROWS.splitlines()
 
 
 @given(st.binary(max_size=80).map(lambda b: bytes(b"\r\n,a"[x % 4] for x in b)),

@@ -166,5 +166,6 @@ def _date(cell: str, where: str) -> date | None:
     try:
         return date.fromisoformat(cell)
     except ValueError:
-        raise InputRefused("no date in first_registered", where=where, found=mask_plates_in_text(cell),
-                         expected="a date like 2019-05-31") from None
+        raise InputRefused("no date in first_registered", where=where,
+                           found=mask_plates_in_text(cell),
+                           expected="a date like 2019-05-31") from None

@@ -107,8 +107,7 @@ class Competitor:
 
     ``command`` is given a fresh folder, which may already hold what ``prepare`` put there.
     ``beside`` names the competitor that its time is divided by, ``target`` the largest quotient
-    that the project wants; with ``at_least`` the quotient is turned round, and the target is the
-    least one. ``most_rounds`` spares a slow one.
+    that the project wants, with ``at_least`` the smallest. ``most_rounds`` spares a slow one.
     """
 
     name: str
@@ -149,7 +148,7 @@ class Race:
             return None
         pairs = zip(self.runs[competitor.name], self.runs[competitor.beside], strict=False)
         quotients = [getattr(a, measure) / getattr(b, measure) for a, b in pairs]
-        return median([1 / q for q in quotients] if competitor.at_least else quotients)
+        return median(quotients)
 
     def median(self, name: str, measure: str) -> float:
         """Return the median of a measure of a competitor."""

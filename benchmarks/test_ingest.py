@@ -84,7 +84,7 @@ def race(data: Path, clean: list[Path], rows: int, rounds: int, say: Callable[[s
 def _show(race: Race, rows: int, show: Callable[[str, list[str]], None]) -> None:
     rate = rows / race.median("rsd run", "wall_s")
     peak = max(race.peak_mib(n) for n in NAMES if n not in (FLOOR, PANDAS))
-    show(f"A night's dumps, {rows:,} records; of pandas, how often rsd run is faster", [
+    show(f"A night's dumps, {rows:,} records", [
         *race.table(),
         f"rsd run: {rate:,.0f} records a second; largest peak of all rsd runs {peak:,.0f} MiB, "
         f"target ≤ {PEAK_TARGET_MIB:,} MiB"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,6 +14,7 @@ from rsd.errors import UsageError
 USUAL_SPAN = (datetime(2015, 1, 1), datetime(2035, 12, 31))
 """Local times that most records lie in, for records whose span is not known beforehand."""
 _TIMES = (datetime(1950, 1, 1), datetime(2199, 12, 31, 23, 59, 59, 999_999))
+_DATES = (date(1, 1, 1), date(9999, 12, 31))
 _MAX_SPAN = timedelta(days=50 * 366)
 
 
@@ -30,9 +30,9 @@ def to_utc(
     span = (first, last) if first is not None and last is not None else USUAL_SPAN
     offset = constant_offset(timezone, *span)
     if offset is None:
-        return _instant(local, timezone, "earliest")
+        return instant(local, timezone, "earliest")
     short = (local - offset).dt.replace_time_zone("UTC")
-    long = _instant(_outside(local, span), timezone, "earliest")
+    long = instant(_outside(local, span), timezone, "earliest")
     return pl.when(local.is_between(*span)).then(short).otherwise(long)
 
 
@@ -43,7 +43,7 @@ def is_ambiguous(
     span = (first, last) if first is not None and last is not None else USUAL_SPAN
     if constant_offset(timezone, *span) is not None:
         local = _outside(local, span)
-    return _instant(local, timezone, "earliest") != _instant(local, timezone, "latest")
+    return instant(local, timezone, "earliest") != instant(local, timezone, "latest")
 
 
 def _outside(local: pl.Expr, span: tuple[datetime, datetime]) -> pl.Expr:
@@ -51,11 +51,13 @@ def _outside(local: pl.Expr, span: tuple[datetime, datetime]) -> pl.Expr:
     return pl.when(~local.is_between(*span)).then(local)
 
 
-def _instant(local: pl.Expr, timezone: str, ambiguous: Any) -> pl.Expr:
+def instant(local: pl.Expr, timezone: str, ambiguous: Any) -> pl.Expr:
+    """Return UTC instants; of two for one local time the `earliest` or `latest`."""
     zoned = local.dt.replace_time_zone(timezone, ambiguous=ambiguous, non_existent="null")
     return zoned.dt.convert_time_zone("UTC")
 
 
+@cache
 def constant_offset(timezone: str, first: datetime, last: datetime) -> timedelta | None:
     """Return the zone's offset from UTC if it is the same on each day of the span, else None.
 
@@ -97,23 +99,43 @@ def _usual_offset(timezone: str) -> timedelta | None:
     return constant_offset(timezone, *USUAL_SPAN)
 
 
-def parse_local(text: pl.Expr, pattern: str, *, strict: bool) -> pl.Expr:
-    """Return local times of a pattern, null (or an error, if strict) where the text is none.
+_FIELD = {"%Y": "[0-9]{4}", "%m": "[0-9]{2}", "%d": "[0-9]{2}", "%H": "[0-9]{2}",
+          "%M": "[0-9]{2}", "%S": "[0-5][0-9]", "%.f": "[.][0-9]{1,9}",
+          "%#z": "[+-][0-9]{2}:?[0-9]{2}"}
 
-    Patterns with hyphens want every digit: a time that lost one would still be a time, another one.
-    Years before 1950 and from 2200 on are no times of measurements.
+
+def parse_local(text: pl.Expr, pattern: str) -> pl.Expr:
+    """Return the local times of texts that have a pattern's shape, null for all others.
+
+    Every digit must be there: a time that lost one would still be a time, but another one. With
+    slashes, as spreadsheets write them, leading zeros may be missing. Years before 1950 and from
+    2200 on are no times of measurements.
     """
-    parsed = text.str.to_datetime(pattern, time_unit="us", strict=strict)
-    return pl.when(_is_whole(text, pattern) & parsed.is_between(*_TIMES)).then(parsed)
+    parsed = text.str.to_datetime(pattern, time_unit="us", strict=False)
+    return pl.when(text.str.contains(_shape(pattern)) & parsed.is_between(*_TIMES)).then(parsed)
 
 
-def _is_whole(text: pl.Expr, pattern: str) -> pl.Expr:
-    if "-" not in pattern and "/" in pattern:
-        return pl.lit(True)
-    plain = pattern.replace("%Y", "0000").replace("%.f", "")
-    width = len(re.sub("%[a-zA-Z]", "00", plain))
-    length = text.str.len_bytes()
-    return length >= width if plain != pattern.replace("%Y", "0000") else length == width
+def parse_instant(text: pl.Expr, pattern: str) -> pl.Expr:
+    """Return the instants (UTC) of texts with an offset, null for texts of another shape."""
+    parsed = text.str.to_datetime(pattern, time_unit="us", strict=False)
+    return pl.when(text.str.contains(_shape(pattern))).then(parsed.dt.convert_time_zone("UTC"))
+
+
+def parse_date(text: pl.Expr | pl.Series) -> pl.Expr:
+    """Return the dates of texts like 2019-05-31, null for all others."""
+    cells = pl.lit(text) if isinstance(text, pl.Series) else text
+    parsed = cells.str.to_date("%Y-%m-%d", strict=False)
+    is_date = cells.str.contains(_shape("%Y-%m-%d")) & parsed.is_between(*_DATES)
+    return pl.when(is_date).then(parsed)
+
+
+@cache
+def _shape(pattern: str) -> str:
+    short = "/" in pattern
+    shape = pattern
+    for code, digits in _FIELD.items():
+        shape = shape.replace(code, digits.replace("{2}", "{1,2}") if short else digits)
+    return f"^{shape}$"
 
 
 def exists(local: pl.Expr, timezone: str) -> pl.Expr:
@@ -124,5 +146,7 @@ def exists(local: pl.Expr, timezone: str) -> pl.Expr:
 
 def afternoon(local: pl.Expr, hours: tuple[int, ...]) -> pl.Expr:
     """Return the times of a 12-hour dial with these hours read as the afternoon."""
+    if not hours:
+        return local
     late = local.dt.hour().is_in(list(hours))
     return pl.when(late).then(local + pl.duration(hours=12)).otherwise(local)

@@ -114,6 +114,7 @@ REPORTED: tuple[Column, ...] = (
     _text("line_id", "measuring line or instrument"),
     _text("lane", "lane"),
     Column("measured_local", _T, "", "time of the pass on the clock of the lake's zone; not null"),
+    _flag("is_second_hour", "which of two equal local times; null where the dump cannot tell"),
     _text("plate", "plate, normalised; null where unreadable"),
     _text("plate_raw", "the plate as it came, where it is unreadable"),
     _text("plate_color", "one of PLATE_COLORS"),

@@ -7,9 +7,11 @@ path. Both must say the same.
 from __future__ import annotations
 
 import math
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
+from chain import rsd
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from intake_reading import SHANGHAI, Account, read
@@ -331,3 +333,19 @@ def test_the_first_cell_to_blame_is_named_once(damage: str) -> None:
     account = account_of(damage, site_id="", measured_at="x", speed_km_h="y", ringelmann="0.5")
     assert account.bad[0] == (2, "blank_required", "site_id")
     assert [line for line, *_ in account.bad].count(2) == 1
+
+
+def test_an_instant_in_the_hour_that_occurs_twice_stays_that_instant(tmp_path: Path) -> None:
+    """A time with an offset says which of the two it is; only the other kind is ambiguous."""
+    lake, path = tmp_path / "lake", tmp_path / "a.csv"
+    path.write_text("site_id,measured_at,plate,speed_km_h\n"
+                    "S1,2024-10-27T00:30:00Z,AB12CDE,50\n"
+                    "S1,2024-10-27T01:30:00Z,AB34CDE,50\n"
+                    "S1,2024-10-27 01:30:00,AB56CDE,50\n")
+    assert rsd("init", lake, "--timezone", LONDON).code == 0
+    assert rsd("ingest", lake, path).code == 0
+    answer = rsd("query", lake, "SELECT epoch(measured_at)::BIGINT AS at, reasons FROM passes "
+                 "ORDER BY source_line", "--format", "json")
+    base = int(datetime(2024, 10, 27, tzinfo=UTC).timestamp())
+    assert [row["at"] - base for row in answer.json] == [1800, 5400, 1800]
+    assert ["TIME_AMBIGUOUS" in str(row["reasons"]) for row in answer.json] == [False, False, True]

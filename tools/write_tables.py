@@ -14,10 +14,11 @@ import polars as pl
 
 from rsd import columns as declared
 from rsd.columns import Column
+from rsd.gate import VIEWS
 from rsd.quality import QualityProfile, Rule, load_profile, profile_names
 from rsd.reasons import REASONS
-from rsd.sql import PASSES_COLUMNS, VIEWS
 from rsd.storage.settings import SETTINGS
+from rsd.views import PASSES_COLUMNS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GENERATED = "<!-- Written by tools/write_tables.py. Change the declarations, then run it again. -->"

@@ -9,7 +9,11 @@ import polars as pl
 from rsd import clock
 from rsd.intake.layout import Layout
 
-_ZONED = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
+_TIMES = ("measured_local", "is_second_hour")
+_WIDE = {chr(c): chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)} | {"\u3000": " "}
+"""Full-width forms of ASCII. Not all that Unicode calls compatible: 5² is not 52."""
+_ZONED = ("%Y-%m-%dT%H:%M:%S%#z", "%Y-%m-%d %H:%M:%S%#z", "%Y-%m-%dT%H:%M:%S%.f%#z",
+          "%Y-%m-%d %H:%M:%S%.f%#z")
 
 
 def judge(frame: pl.DataFrame,
@@ -26,12 +30,12 @@ def judge(frame: pl.DataFrame,
     """
     if frame.is_empty():
         typed = _typed(frame.lazy(), layout).collect()
-        return typed.select(*layout.used, "line", "measured_local"), []
+        return typed.select(*layout.used, "line", *_TIMES), []
     typed = _typed(frame.lazy(), layout).collect()
     faults = dict(_faults(layout))
     is_bad = pl.any_horizontal(faults.values())
     bad = typed.filter(is_bad)
-    good = typed.filter(~is_bad).select(*layout.used, "line", "measured_local")
+    good = typed.filter(~is_bad).select(*layout.used, "line", *_TIMES)
     if bad.is_empty():
         return good, []
     first = pl.coalesce(pl.when(fault).then(pl.lit(f"{reason}\0{column}"))
@@ -53,25 +57,27 @@ def _typed(frame: pl.LazyFrame, layout: Layout) -> pl.LazyFrame:
     nulls = ["", *layout.format.null_text]
     trimmed = pl.col(layout.used).str.strip_chars()
     frame = frame.with_columns(pl.when(~trimmed.is_in(nulls)).then(trimmed).name.keep())
-    numbers = [pl.col(n).str.normalize("NFKC").str.strip_chars().alias(_text(n))
-               for n in layout.reals]
+    numbers = [pl.col(n).str.replace_many(list(_WIDE), list(_WIDE.values())).str.strip_chars()
+               .alias(_text(n)) for n in layout.reals]
     frame = frame.with_columns(numbers).with_columns(
         pl.col(_text(n)).cast(pl.Float64, strict=False).alias(n) for n in layout.reals)
-    return frame.with_columns(_time(layout).alias("measured_local"))
+    return frame.with_columns(_times(layout))
 
 
-def _time(layout: Layout) -> pl.Expr:
+def _times(layout: Layout) -> list[pl.Expr]:
+    """Return the local time, and which of two equal ones it is where an offset tells."""
     text = pl.col(layout.time)
-    naive = [clock.parse_local(text, p, strict=False) for p in layout.format.time_formats]
+    naive = pl.coalesce(clock.parse_local(text, p) for p in layout.format.time_formats)
     full = text.str.replace(r"[Zz]$", "+00:00")
-    zoned = [
-        full.str.to_datetime(p, time_unit="us", strict=False)
-        .dt.convert_time_zone(layout.timezone).dt.replace_time_zone(None)
-        for p in _ZONED
+    instant = pl.coalesce(clock.parse_instant(full, p) for p in _ZONED)
+    zoned = instant.dt.convert_time_zone(layout.timezone).dt.replace_time_zone(None)
+    first = zoned.dt.replace_time_zone(layout.timezone, ambiguous="earliest",
+                                       non_existent="null").dt.convert_time_zone("UTC")
+    return [
+        pl.coalesce(clock.afternoon(naive, layout.format.afternoon_hours), zoned)
+        .alias("measured_local"),
+        (instant != first).alias("is_second_hour"),
     ]
-    wide = full.str.len_bytes() >= len("2000-01-01T00:00:00+00:00")
-    zoned = [pl.when(wide).then(z) for z in zoned]
-    return pl.coalesce([*naive, *zoned])
 
 
 def _faults(layout: Layout) -> Iterator[tuple[tuple[str, str], pl.Expr]]:
@@ -83,7 +89,7 @@ def _faults(layout: Layout) -> Iterator[tuple[tuple[str, str], pl.Expr]]:
     yield (("impossible_time (skipped when the clock is set forward)", layout.time),
            local.is_not_null() & ~clock.exists(local, layout.timezone))
     for name in layout.dates:
-        date = pl.col(name).str.to_date("%Y-%m-%d", strict=False)
+        date = clock.parse_date(pl.col(name))
         yield ("impossible_date", name), pl.col(name).is_not_null() & date.is_null()
     for name in layout.reals:
         value = pl.col(name)

@@ -21,6 +21,7 @@ from rsd.intake.lines import (
     Lines,
     count_in_lines,
     find_lines,
+    has_more_than_blanks,
     join_quoted,
     keep_lines,
 )
@@ -82,9 +83,8 @@ def read(chunk: Chunk, layout: Layout, encoding: str, first_line: int, header: b
     is_plain[end:] = False
     is_blank = _blank(data, lines, is_plain)
     is_plain &= ~is_blank
-    if lines.is_torn and not carry and layout.format.needs_final_newline:
-        verdicts.add(len(lines) - 1, "torn_last_record (no line end follows it)")
-        quoted = [q for q in quoted if q[0] + q[2] < len(lines)]
+    if lines.is_torn and not carry and layout.format.needs_final_newline and not is_blank[-1]:
+        quoted = _condemn_torn(quoted, lines, verdicts)
     _judge_structure(data, lines, is_plain, columns, header, verdicts)
     if verdicts.bad:
         is_plain[list(verdicts.bad)] = False
@@ -102,6 +102,19 @@ def read(chunk: Chunk, layout: Layout, encoding: str, first_line: int, header: b
         verdicts.add(index, reason, column, spans.get(index, 1))
     good = good.with_columns((pl.col("line") + first_line).alias("source_line")).drop("line")
     return Damaged(good, verdicts.frame(), int(is_blank.sum()), end, carry)
+
+
+_Quoted = list[tuple[int, list[str], int]]
+
+
+def _condemn_torn(quoted: _Quoted, lines: Lines, verdicts: _Verdicts) -> _Quoted:
+    """Condemn the last record, whose line end is missing; it may take several lines."""
+    last = len(lines) - 1
+    taken = [(index, count) for index, _, count in quoted]
+    taken += [(index, count) for index, (_, _, count) in verdicts.bad.items()]
+    first, count = next(((i, n) for i, n in taken if i <= last < i + n), (last, 1))
+    verdicts.add(first, "torn_last_record (no line end follows it)", None, count)
+    return [q for q in quoted if q[0] != first]
 
 
 def _take_quoted(data: bytes, lines: Lines, columns: int, encoding: str, verdicts: _Verdicts,
@@ -139,11 +152,7 @@ def _count_text(found: int, expected: int) -> str:
 
 
 def _blank(data: bytes, lines: Lines, is_plain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    length = lines.stops - lines.starts
-    blank: npt.NDArray[np.bool_] = is_plain & (length == 0)
-    for index in np.flatnonzero(is_plain & (length > 0) & (length < 80)):
-        if not data[lines.starts[index]:lines.stops[index]].strip():
-            blank[index] = True
+    blank: npt.NDArray[np.bool_] = is_plain & ~has_more_than_blanks(data, lines)
     return blank
 
 

@@ -39,11 +39,11 @@ class CodeTable:
         """Return our value of a code and whether the table knows it; blank is known and null."""
         key = "" if text is None else fold(text)
         if not key:
-            return (self.default if self.default == "unknown" else None), True
+            return ("unknown" if self.default == "unknown" else None), True
         if key in self.values:
             return self.values[key], True
         if key in self.unknown:
-            return self.default, True
+            return ("unknown" if isinstance(self.default, str) else None), True
         for length in range(len(key), 0, -1):
             if (hit := self.values.get(f"{key[:length]}*")) is not None:
                 return hit, True
@@ -192,9 +192,14 @@ def get_format(format_id: str) -> Format:
     return known[format_id]
 
 
-def split_header(line: str) -> list[str]:
-    """Return the folded column names of a header line."""
-    return [fold(name) for name in next(csv.reader([line]), [])]
+def split_header(line: str, where: str = "header") -> list[str]:
+    """Return the folded column names of a header line; InputRefused where it is none."""
+    try:
+        return [fold(name) for name in next(csv.reader([line]), [])]
+    except csv.Error as error:
+        raise InputRefused("the first line is no header", where=where, found=str(error),
+                           expected="column names separated by commas",
+                           remedy="This is no dump; check the file.") from None
 
 
 def recognise(header: list[str], where: str, format_id: str | None = None) -> Format:
@@ -212,7 +217,7 @@ def recognise(header: list[str], where: str, format_id: str | None = None) -> Fo
     # A file without a header has data in its first line, a plate perhaps: names that no format
     # knows are counted and never shown.
     if twice := [n for n in dict.fromkeys(header) if n and header.count(n) > 1]:
-        columns = [str(k) for k, n in enumerate(header, 1) if n == twice[0]]
+        columns = [str(k) for k, n in enumerate(header, 1) if n == twice[0]][:3]
         raise InputRefused("a column name stands twice", where=place,
                            found=f"the same name in columns {' and '.join(columns)}",
                            remedy="Rename or remove one of them.")

@@ -104,13 +104,13 @@ class Layout:
     def _with_time(self, frame: pl.DataFrame) -> pl.DataFrame | None:
         for pattern in self.format.time_formats:
             try:
+                local = clock.parse_local(pl.col(self.time), pattern)
                 timed = frame.with_columns(
-                    clock.parse_local(pl.col(self.time), pattern, strict=True)
-                    .alias("measured_local"))
+                    clock.afternoon(local, self.format.afternoon_hours).alias("measured_local"))
             except pl.exceptions.PolarsError:
-                continue
-            if timed["measured_local"].null_count():
                 return None
+            if timed["measured_local"].null_count():
+                continue
             if clock.may_skip_an_hour(self.timezone, *_span(timed)):
                 return None
             return timed
@@ -124,5 +124,5 @@ def _span(frame: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
 
 
 def _dates_are_sound(dates: pl.Series) -> bool:
-    given = dates.null_count()
-    return dates.str.to_date("%Y-%m-%d", strict=False).null_count() == given
+    parsed = pl.select(clock.parse_date(dates)).to_series()
+    return parsed.null_count() == dates.null_count()

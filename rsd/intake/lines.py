@@ -12,6 +12,7 @@ import numpy.typing as npt
 MAX_FIELD_BYTES = 1 << 20
 """A longer field is no measurement; its record goes to quarantine."""
 _MAX_JOINED_LINES = 100
+_CSV_LIMIT = 100_000  # the library takes no field above 131,072 characters
 
 _REGULAR = re.compile(r'(?:"(?:[^"]|"")*"|[^",]*)(?:,(?:"(?:[^"]|"")*"|[^",]*))*', re.DOTALL)
 
@@ -67,6 +68,15 @@ def count_in_lines(data: bytes, byte: int, lines: Lines) -> Ints:
     return np.add.reduceat(hits, lines.starts, dtype=np.int64)
 
 
+def has_more_than_blanks(data: bytes, lines: Lines) -> npt.NDArray[np.bool_]:
+    """Return which lines hold anything but blanks."""
+    if not len(lines):
+        return np.zeros(0, bool)
+    view = np.frombuffer(data, np.uint8)
+    blank = (view == 0x20) | ((view >= 0x09) & (view <= 0x0D))
+    return np.add.reduceat(~blank, lines.starts, dtype=np.int64) > 0
+
+
 def keep_lines(data: bytes, lines: Lines, keep: npt.NDArray[np.bool_]) -> bytes:
     """Return the kept lines, each ended by LF."""
     chosen = np.repeat(keep, lines.nexts - lines.starts)
@@ -85,8 +95,9 @@ def split_fields(text: str) -> list[str] | None:
     >>> split_fields('a,"b') is None
     True
     """
-    if _REGULAR.fullmatch(text):
-        return next(csv.reader([text], strict=True)) if "\n" not in text else _walk(text)
+    if len(text) < _CSV_LIMIT and "\n" not in text and "\r" not in text and (
+            _REGULAR.fullmatch(text)):
+        return next(csv.reader([text], strict=True))
     return _walk(text)
 
 
@@ -140,6 +151,8 @@ def join_quoted(data: bytes, lines: Lines, first: int, columns: int, encoding: s
         except UnicodeDecodeError:
             return Joined(first, 1, None)
         if fields is not None:
-            fits = last == first or len(fields) == columns
+            # over lines, a stray quote must not swallow records up to the next one
+            fits = last == first or (
+                len(fields) == columns and _REGULAR.fullmatch(piece.decode(encoding)) is not None)
             return Joined(first, last - first + 1 if fits else 1, fields if fits else None)
     return Joined(first, 1, None, is_open=limit == len(lines))

@@ -6,23 +6,23 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from rsd import clock
 from rsd.columns import REPORTED, schema
-from rsd.intake.formats import CodeTable
+from rsd.intake.formats import CodeTable, CodeValue
 from rsd.intake.layout import Layout
 from rsd.reasons import mask
 from rsd.units import to_canonical
 
 _SCHEMA = schema(REPORTED)
+_FEW = 4
 
 
-def to_reported(records: pl.DataFrame, layout: Layout, *, is_trimmed: bool) -> pl.DataFrame:
+def to_reported(records: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     """Return the reported passes of a chunk's records, one a record, in the same order.
 
     Args:
-        records: a frame of the layout, with ``measured_local`` and ``source_line``.
+        records: a frame of the layout, with ``measured_local`` and ``source_line``; no cell begins
+            or ends with a blank, none is an empty text.
         layout: the format bound to the header.
-        is_trimmed: no cell begins or ends with a space, and none is an empty text.
 
     Returns:
         The columns of `rsd.columns.REPORTED`; ``record_id`` is null where the source has none,
@@ -32,14 +32,13 @@ def to_reported(records: pl.DataFrame, layout: Layout, *, is_trimmed: bool) -> p
     columns: dict[str, pl.Expr] = {}
     for source, target in layout.format.text.items():
         if source in layout.names:
-            cell = pl.col(source)
-            columns[target] = cell if is_trimmed else _trimmed(cell)
+            columns[target] = pl.col(source)
     for source, target in layout.format.date.items():
         if source in layout.names:
-            columns[target] = pl.col(source).str.strip_chars().str.to_date("%Y-%m-%d")
+            columns[target] = pl.col(source).str.to_date("%Y-%m-%d")
     columns |= _numbers(records, layout, pieces)
     columns |= _codes(records, layout, pieces)
-    columns |= _times(layout, pieces)
+    columns |= _times(layout, pieces, records.columns)
     bits = pl.lit(0, pl.Int64)
     for piece in pieces:
         bits = bits | piece
@@ -49,11 +48,6 @@ def to_reported(records: pl.DataFrame, layout: Layout, *, is_trimmed: bool) -> p
         columns.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in _SCHEMA.items()
     ]
     return records.select(chosen)
-
-
-def _trimmed(cell: pl.Expr) -> pl.Expr:
-    trimmed = cell.str.strip_chars()
-    return pl.when(trimmed != "").then(trimmed)
 
 
 def _numbers(records: pl.DataFrame, layout: Layout,
@@ -107,14 +101,22 @@ def _decode(cells: pl.Series, table: CodeTable) -> tuple[pl.Expr, list[str]]:
     decoded = {cell: table.decode(cell) for cell in distinct}
     blank, _ = table.decode(None)
     kind = _kind(table.values.values())
-    values = pl.col(cells.name).replace_strict(
-        pl.Series(distinct, dtype=pl.String),
-        pl.Series([decoded[cell][0] for cell in distinct], dtype=kind),
-        default=None, return_dtype=kind)
+    values = _mapped(pl.col(cells.name), distinct, [decoded[c][0] for c in distinct], kind)
     strange = [cell for cell, (_, is_known) in decoded.items() if not is_known]
     filled = values if blank is None else pl.when(pl.col(cells.name).is_null()).then(
         pl.lit(blank)).otherwise(values)
     return filled, strange
+
+
+def _mapped(cells: pl.Expr, old: list[str], new: list[CodeValue],
+            kind: type[pl.DataType]) -> pl.Expr:
+    if len(old) > _FEW:
+        return cells.replace_strict(pl.Series(old, dtype=pl.String), pl.Series(new, dtype=kind),
+                                    default=None, return_dtype=kind)
+    values = pl.lit(None, kind)  # for a few, comparing costs half of a look-up
+    for code, value in zip(old, new, strict=True):
+        values = pl.when(cells == code).then(pl.lit(value, kind)).otherwise(values)
+    return values
 
 
 def _kind(values: Iterable[object]) -> type[pl.DataType]:
@@ -123,13 +125,13 @@ def _kind(values: Iterable[object]) -> type[pl.DataType]:
         first, int) else pl.String
 
 
-def _times(layout: Layout, pieces: list[pl.Expr]) -> dict[str, pl.Expr]:
-    local, hours = pl.col("measured_local"), layout.format.afternoon_hours
-    if not hours:
-        return {"measured_local": local}
-    is_late = local.dt.hour().is_in(list(hours))
-    pieces.append(pl.when(is_late).then(mask("CLOCK_REPAIRED")).otherwise(0))
-    return {
-        "measured_local": clock.afternoon(local, hours),
-        "raw_time": pl.when(is_late).then(pl.col(layout.time)),
-    }
+def _times(layout: Layout, pieces: list[pl.Expr], columns: list[str]) -> dict[str, pl.Expr]:
+    found = {"measured_local": pl.col("measured_local")}
+    if "is_second_hour" in columns:
+        found["is_second_hour"] = pl.col("is_second_hour")
+    if layout.format.afternoon_hours:
+        shown = pl.col(layout.time).str.slice(11, 2).cast(pl.Int8, strict=False)
+        is_late = shown.is_in(list(layout.format.afternoon_hours))
+        pieces.append(pl.when(is_late).then(mask("CLOCK_REPAIRED")).otherwise(0))
+        found["raw_time"] = pl.when(is_late).then(pl.col(layout.time))
+    return found

@@ -22,9 +22,10 @@ from rsd.intake.formats import Format, recognise, split_header
 from rsd.intake.layout import Layout
 from rsd.intake.lines import MAX_FIELD_BYTES
 from rsd.intake.passes import to_reported
-from rsd.intake.source import Chunk, Source, stream_chunks
+from rsd.intake.source import Chunk, Source, beginning, stream_chunks
 
 _BLOCK_BYTES = 1 << 18
+_SAMPLE_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -60,11 +61,19 @@ class Reader:
         self._encoding: str | None = None
         if head.startswith(_BOM):
             head, self._encoding = head[len(_BOM):], "utf-8"
-        names = split_header(_header_text(head, source))
+        else:
+            self._encoding = self._sampled_encoding(source)
+        names = split_header(_header_text(head, source), f"{source.path}, line 1")
         self.format: Format = recognise(names, str(source.path), format_id)
         self.layout = Layout.of(self.format, names, timezone)
         self._header_bytes = head
         self._first = Chunk(body, first.offset + line_bytes, first.torn and bool(body))
+
+    @staticmethod
+    def _sampled_encoding(source: Source) -> str | None:
+        """Guess from the beginning of the file, so that one damaged line decides nothing."""
+        sample = beginning(source, _SAMPLE_BYTES)
+        return None if sample.isascii() else _guess_encoding(sample)
 
     def __iter__(self) -> Iterator[Records]:
         """Yield the records of each chunk in the file's order.
@@ -102,12 +111,14 @@ class Reader:
             data = data.replace(b"\r\n", b"\n")
         proof = _count(data, len(self.layout.names))
         text = self._as_utf8(data) if proof is not None else None
-        frame = self.layout.parse_strict(text) if text is not None else None
-        if proof is None or frame is None or frame.height != proof[0]:
+        if text is None or (not text.isascii() and _has_wide_blank(text)):
             return None
-        rows, is_trimmed = proof
+        frame = self.layout.parse_strict(text)
+        if proof is None or frame is None or frame.height != proof:
+            return None
+        rows = proof
         numbered = frame.with_columns(source_line=pl.int_range(rows, dtype=pl.Int64))
-        return to_reported(numbered, self.layout, is_trimmed=is_trimmed)
+        return to_reported(numbered, self.layout)
 
     def _as_utf8(self, data: bytes) -> bytes | None:
         if data.isascii() or (encoding := self._choose_encoding(data)) == "utf-8":
@@ -124,14 +135,15 @@ class Reader:
                               more_follows=more_follows)
         where = {"source_sha256": pl.lit(self.source.sha256), "file": pl.lit(self.source.name)}
         quarantine = result.quarantine.with_columns(**where).select(empty(QUARANTINE).columns)
-        reported = to_reported(result.frame, self.layout, is_trimmed=False)
+        reported = to_reported(result.frame, self.layout)
         return Records(reported, quarantine, result.blank), result.lines, result.carry
 
     def _choose_encoding(self, data: bytes) -> str:
         """Decide once: UTF-8 if most lines beyond ASCII are UTF-8 (GB18030 hardly ever is)."""
         if self._encoding is None and not data.isascii():
-            self._encoding = _guess_encoding(data, self.format.encodings)
-        return self._encoding or "utf-8"
+            self._encoding = _guess_encoding(data)
+        known = self._encoding in self.format.encodings
+        return self._encoding if self._encoding is not None and known else "utf-8"
 
 
 def _ahead(chunks: Iterator[Chunk], start: Callable[[Chunk], Future[pl.DataFrame | None]],
@@ -173,11 +185,11 @@ def _header_text(head: bytes, source: Source) -> str:
                        remedy="This is no dump; check the file.")
 
 
-def _count(data: bytes, columns: int) -> tuple[int, bool] | None:
-    """Return the rows, and whether cells are trimmed, if line ends and separators agree.
+def _count(data: bytes, columns: int) -> int | None:
+    """Return the number of rows if line ends and separators agree with the columns.
 
-    None where they do not, where a quote or control character stands, or a line could hold a huge
-    field.
+    None where they do not, where a quote or control character stands, where a blank begins or ends
+    a cell, or where a line could hold a huge field.
     """
     if b'"' in data:
         return None
@@ -196,14 +208,23 @@ def _count(data: bytes, columns: int) -> tuple[int, bool] | None:
             or longest > MAX_FIELD_BYTES):
         return None
     if not spaces.size:
-        return rows, True
+        return int(rows)
     if spaces[0] == 0 or spaces[-1] == view.size - 1:
-        return rows, False
+        return None
     beside = np.concatenate([view[spaces - 1], view[spaces + 1]])
-    return rows, not bool(((beside == 0x2C) | (beside == 0x0A)).any())
+    is_trimmed = not ((beside == 0x2C) | (beside == 0x0A)).any()
+    return int(rows) if is_trimmed else None
 
 
-def _guess_encoding(data: bytes, allowed: tuple[str, ...]) -> str:
+def _has_wide_blank(text: bytes) -> bool:
+    """Tell whether UTF-8 text holds a blank beyond ASCII: one look a lead byte, mostly in vain."""
+    return ((b"\xc2" in text and (b"\xc2\xa0" in text or b"\xc2\x85" in text))
+            or (b"\xe3" in text and b"\xe3\x80\x80" in text)
+            or (b"\xe2" in text and (b"\xe2\x80" in text or b"\xe2\x81\x9f" in text))
+            or (b"\xe1" in text and b"\xe1\x9a\x80" in text))
+
+
+def _guess_encoding(data: bytes) -> str:
     lines = [piece for piece in data[:1 << 20].splitlines() if not piece.isascii()]
     good = 0
     for piece in lines:
@@ -212,6 +233,4 @@ def _guess_encoding(data: bytes, allowed: tuple[str, ...]) -> str:
             good += 1
         except UnicodeDecodeError:
             continue
-    if 2 * good >= len(lines) or "gb18030" not in allowed:
-        return "utf-8"
-    return "gb18030"
+    return "utf-8" if 2 * good >= len(lines) else "gb18030"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -32,6 +33,7 @@ class Source:
     size: int
     modified_ns: int
     is_packed: bool
+    inode: tuple[int, int] = (0, 0)
 
     @property
     def name(self) -> str:
@@ -66,17 +68,21 @@ def fingerprint(path: Path) -> Source:
         raise InputRefused("the file is empty", where=str(path), found="0 bytes",
                            expected="a header line",
                            remedy="Ask the sender for the file again.")
-    return Source(path, sha, before.st_size, before.st_mtime_ns, packed)
+    return Source(path, sha, before.st_size, before.st_mtime_ns, packed,
+                  (before.st_dev, before.st_ino))
 
 
 def _open_regular(path: Path) -> BufferedReader:
     # O_NONBLOCK: a named pipe must not hang the nightly run before it is seen to be no file
-    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         raise InputRefused("not a regular file", where=str(path),
                            remedy="Name a file, or a folder's files by a pattern.")
-    return stream
+    return os.fdopen(descriptor, "rb")
 
 
 def refused(path: Path, error: OSError) -> InputRefused:
@@ -131,11 +137,24 @@ def stream_chunks(source: Source, size: int = CHUNK_BYTES) -> Iterator[Chunk]:
         raise StorageError("cannot be read", where=str(source.path),
                            found=str(error.strerror or error),
                            remedy="Check the disk, then run again.") from error
-    if (after.st_size, after.st_mtime_ns) != (source.size, source.modified_ns):
+    now = (after.st_size, after.st_mtime_ns, (after.st_dev, after.st_ino))
+    if now != (source.size, source.modified_ns, source.inode):
         raise InputRefused(
             "the file changed while it was read", where=str(source.path),
             found=f"{after.st_size} bytes", expected=f"{source.size} bytes",
             remedy="Wait until it is written to its end, then run again.")
+
+
+def beginning(source: Source, size: int) -> bytes:
+    """Return the first bytes of a dump, unpacked; less where it is broken, which its reading says.
+    """
+    try:
+        with _open_regular(source.path) as raw:
+            if not source.is_packed:
+                return raw.read(size)
+            return gzip.GzipFile(fileobj=raw).read(size)
+    except (EOFError, zlib.error, OSError):
+        return b""
 
 
 def _cut(stream: BinaryIO | _Limited, size: int, path: Path) -> Iterator[Chunk]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from rsd.clock import is_ambiguous, to_utc
+from rsd.clock import instant, is_ambiguous, to_utc
 
 _DAY_US, _HOUR_US = 86_400_000_000, 3_600_000_000
 
@@ -15,10 +15,13 @@ def clock(timezone: str, span: tuple[datetime, datetime] | None) -> list[pl.Expr
     """Return instant, local date and hour, and whether the local time occurs twice."""
     local = pl.col("measured_local")
     first, last = span or (None, None)
+    known = pl.col("is_second_hour")  # the dump gave an instant, not a local time
+    second = instant(pl.when(known).then(local), timezone, "latest")
     return [
-        to_utc(local, timezone, first, last).alias("measured_at"),
+        pl.when(known).then(second).otherwise(to_utc(local, timezone, first, last))
+        .alias("measured_at"),
         local.dt.date().alias("date"),
         # The remainder is never negative, also before 1970; three times faster than dt.hour().
         ((local.to_physical() % _DAY_US) // _HOUR_US).cast(pl.Int8).alias("hour"),
-        is_ambiguous(local, timezone, first, last).alias("_ambiguous"),
+        (is_ambiguous(local, timezone, first, last) & known.is_null()).alias("_ambiguous"),
     ]

@@ -7,6 +7,7 @@ import json
 import resource
 import tracemalloc
 import zipfile
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import openpyxl
@@ -341,23 +342,27 @@ def test_findings_without_a_column_are_refused(tmp_path):
         export(tmp_path / "a.csv", findings(finding()).drop("clause", "unit"))
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """Let no file grow beyond 4 KiB, as on a full disk."""
+    """Let no file grow beyond 4 KiB, as on a full disk; no fixture, which would hold the test
+    runner's own output to it.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("count", [40, 3000])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_full_disk_leaves_the_old_list_and_says_where(tmp_path, small_files, suffix, count):
+def test_a_full_disk_leaves_the_old_list_and_says_where(tmp_path, suffix, count):
     path = tmp_path / f"list{suffix}"
     path.write_text("old")
     rows = pl.concat([findings(finding())] * count).with_columns(
         vehicle_id=pl.int_range(count).hash().cast(pl.String))
-    with pytest.raises(StorageError, match=f"list{suffix}.*disk"):
+    with small_files(), pytest.raises(StorageError, match=f"list{suffix}.*disk"):
         export(path, rows)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import resource
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -280,18 +281,24 @@ def test_a_device_is_not_replaced():
         pytest.fail("a device was accepted")
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """Let no file grow beyond 4 KiB, as on a full disk."""
+    """Let no file grow beyond 4 KiB, as on a full disk; no fixture, which would hold the test
+    runner's own output to it.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_an_error_of_the_disk_inside_polars_is_one_of_storage(tmp_path, small_files):
+def test_an_error_of_the_disk_inside_polars_is_one_of_storage(tmp_path):
     frame = pl.DataFrame({"a": pl.int_range(20_000, eager=True).hash()})
-    with pytest.raises(StorageError, match=r"a\.parquet"), replacing(tmp_path / "a.parquet") as new:
+    path = tmp_path / "a.parquet"
+    with (small_files(), pytest.raises(StorageError, match=r"a\.parquet"),
+          replacing(path) as new):
         frame.write_parquet(new)
     assert list(tmp_path.iterdir()) == []
 

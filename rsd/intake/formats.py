@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import tomllib
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -216,7 +217,7 @@ def recognise(header: list[str], where: str, format_id: str | None = None) -> Fo
     place = f"{where}, line 1"
     # A file without a header has data in its first line, a plate perhaps: names that no format
     # knows are counted and never shown.
-    if twice := [n for n in dict.fromkeys(header) if n and header.count(n) > 1]:
+    if twice := [n for n, times in Counter(header).items() if n and times > 1]:
         columns = [str(k) for k, n in enumerate(header, 1) if n == twice[0]][:3]
         raise InputRefused("a column name stands twice", where=place,
                            found=f"the same name in columns {' and '.join(columns)}",

@@ -98,11 +98,13 @@ def split_fields(text: str) -> list[str] | None:
     if len(text) < _CSV_LIMIT and "\n" not in text and "\r" not in text and (
             _REGULAR.fullmatch(text)):
         return next(csv.reader([text], strict=True))
-    return _walk(text)
+    return _walk(text)[0]
 
 
-def _walk(text: str) -> list[str] | None:
+def _walk(text: str) -> tuple[list[str] | None, bool]:
+    """Return the fields, and whether every closing quote is followed by a comma or the end."""
     fields: list[str] = []
+    is_tidy = True
     at, end = 0, len(text)
     while True:
         if at < end and text[at] == '"':
@@ -110,19 +112,20 @@ def _walk(text: str) -> list[str] | None:
             while True:
                 close = text.find('"', close)
                 if close < 0:
-                    return None
+                    return None, False
                 if text[close + 1:close + 2] != '"':
                     break
                 close += 2
             stop = text.find(",", close + 1)
             stop = end if stop < 0 else stop
+            is_tidy &= stop == close + 1
             fields.append(text[at + 1:close].replace('""', '"') + text[close + 1:stop])
         else:
             stop = text.find(",", at)
             stop = end if stop < 0 else stop
             fields.append(text[at:stop])
         if stop >= end:
-            return fields
+            return fields, is_tidy
         at = stop + 1
 
 
@@ -153,6 +156,6 @@ def join_quoted(data: bytes, lines: Lines, first: int, columns: int, encoding: s
         if fields is not None:
             # over lines, a stray quote must not swallow records up to the next one
             fits = last == first or (
-                len(fields) == columns and _REGULAR.fullmatch(piece.decode(encoding)) is not None)
+                len(fields) == columns and _walk(piece.decode(encoding))[1])
             return Joined(first, last - first + 1 if fits else 1, fields if fits else None)
     return Joined(first, 1, None, is_open=limit == len(lines))

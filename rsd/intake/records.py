@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -98,9 +99,9 @@ class Reader:
             yield self._damaged(whole, line, more_follows=False)[0]
 
     def _all(self) -> Iterator[Chunk]:
-        if self._first.data:
-            yield self._first
-        yield from self._chunks
+        for chunk in chain([self._first] if self._first.data else [], self._chunks):
+            self._choose_encoding(chunk.data)  # here, in the file's order, not where threads race
+            yield chunk
 
     def _prove(self, chunk: Chunk) -> pl.DataFrame | None:
         """Return the reported passes of a chunk that is proven whole, lines numbered from 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -57,7 +57,7 @@ def instant(local: pl.Expr, timezone: str, ambiguous: Any) -> pl.Expr:
     return zoned.dt.convert_time_zone("UTC")
 
 
-@cache
+@lru_cache(64)
 def constant_offset(timezone: str, first: datetime, last: datetime) -> timedelta | None:
     """Return the zone's offset from UTC if it is the same on each day of the span, else None.
 
@@ -89,14 +89,9 @@ def may_skip_an_hour(timezone: str, first: datetime | None, last: datetime | Non
     if first is None or last is None:
         return False
     inside = USUAL_SPAN[0] <= first and last <= USUAL_SPAN[1]
-    if inside and _usual_offset(timezone) is not None:
+    if inside and constant_offset(timezone, *USUAL_SPAN) is not None:
         return False
     return constant_offset(timezone, first, last) is None
-
-
-@cache
-def _usual_offset(timezone: str) -> timedelta | None:
-    return constant_offset(timezone, *USUAL_SPAN)
 
 
 _FIELD = {"%Y": "[0-9]{4}", "%m": "[0-9]{2}", "%d": "[0-9]{2}", "%H": "[0-9]{2}",

@@ -443,6 +443,7 @@ def test_an_interrupt_at_any_commit_leaves_all_or_nothing_and_a_second_run_mends
             ingest(lake, [path])
     there = (table, after) == ("passes", True)
     seen = reopened(lake)
+    assert seen.problems() == []  # no log names a file that is gone
     assert {name: rows(seen, name) for name in ("passes", "evidence", "quarantine")} == {
         "passes": 2 * there, "evidence": 1 * there, "quarantine": 1 * there}
     (file,) = ingest(seen, [path]).files

@@ -40,10 +40,14 @@ class Stage:
     rewritten: dict[Path, Path] = field(default_factory=dict)
 
     def discard(self) -> None:
-        """Remove what was staged."""
+        """Remove what was staged and what no log names.
+
+        An interrupt may come when an entry stands already: its files are the lake's.
+        """
         everything = [self.passes, self.quarantine, *self.evidence, *self.rewritten.values()]
         for path in everything:
-            if path is not None:
+            if path is not None and path.name not in (
+                    self.lake.table(path.parent.name).snapshot().files):
                 with suppress(FileNotFoundError):
                     path.unlink()
 
@@ -102,11 +106,8 @@ def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
         for dump in accepted:
             dump.summary.state = "done"
     except BaseException:
-        # The entry of passes may stand already when an interrupt or the disk stops us: then the
-        # batch exists, and its files are the lake's.
-        if BATCH + stage.batch_id not in lake.table("passes").transactions():
-            stage.discard()
-            book.forget_since(mark)
+        stage.discard()
+        book.forget_since(mark)
         raise
 
 

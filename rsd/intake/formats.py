@@ -20,7 +20,7 @@ _CODES = Path(__file__).parent / "codes.toml"
 _KEYS = {
     "id", "title", "citation", "required", "encodings", "final_newline", "null_text", "sentinels",
     "plates", "convention", "co2_denominator", "impute_nox", "quality_profile", "notes", "time",
-    "text", "date", "real", "code", "class", "known",
+    "text", "date", "real", "code", "class", "known", "separator",
 }  # fmt: skip
 
 CodeValue = str | int | bool | None
@@ -87,6 +87,7 @@ class Format:
     code: Mapping[str, tuple[str, CodeTable]]
     vehicle_class: tuple[str, CodeTable] | None
     known: frozenset[str]
+    separator: str = ","
 
     def names(self) -> set[str]:
         """Return every source column that the format knows."""
@@ -168,6 +169,7 @@ def read_format(path: Path) -> Format:
         code={fold(k): (v["to"], table(v["table"])) for k, v in raw.get("code", {}).items()},
         vehicle_class=(fold(by_class["column"]), table(by_class["table"])) if by_class else None,
         known=frozenset(fold(n) for n in raw["known"]["names"]),
+        separator=raw.get("separator", ","),
     )
 
 

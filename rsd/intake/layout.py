@@ -33,6 +33,11 @@ class Layout:
         time = next(n for n in fmt.time_columns if n in names)
         return cls(fmt, names, timezone, time)
 
+    @property
+    def separator(self) -> int:
+        """The byte between two cells."""
+        return ord(self.format.separator)
+
     @cached_property
     def reals(self) -> tuple[str, ...]:
         """Source columns that hold numbers."""
@@ -74,6 +79,7 @@ class Layout:
         """
         try:
             frame = pl.read_csv(data, has_header=False, schema=self._schema, quote_char=None,
+                                separator=self.format.separator,
                                 null_values=list(self.format.null_text) or None,
                                 low_memory=False).select(self.used)
         except (pl.exceptions.PolarsError, OverflowError):

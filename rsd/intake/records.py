@@ -110,7 +110,7 @@ class Reader:
         data = chunk.data
         if b"\r" in data and data.count(b"\r") == data.count(b"\r\n"):
             data = data.replace(b"\r\n", b"\n")
-        proof = _count(data, len(self.layout.names))
+        proof = _count(data, len(self.layout.names), self.layout.separator)
         text = self._as_utf8(data) if proof is not None else None
         if text is None or (not text.isascii() and _has_wide_blank(text)):
             return None
@@ -186,7 +186,7 @@ def _header_text(head: bytes, source: Source) -> str:
                        remedy="This is no dump; check the file.")
 
 
-def _count(data: bytes, columns: int) -> int | None:
+def _count(data: bytes, columns: int, separator: int = 0x2C) -> int | None:
     """Return the number of rows if line ends and separators agree with the columns.
 
     None where they do not, where a quote or control character stands, where a blank begins or ends
@@ -198,7 +198,7 @@ def _count(data: bytes, columns: int) -> int | None:
     separators, low = 0, []
     for start in range(0, view.size, _BLOCK_BYTES):  # blocks that stay in the processor's cache
         block = view[start:start + _BLOCK_BYTES]
-        separators += int(np.count_nonzero(block == 0x2C))
+        separators += int(np.count_nonzero(block == separator))
         low.append(np.flatnonzero(block < 0x21) + start)
     places = np.concatenate(low) if low else np.zeros(0, np.int64)
     found = view[places]
@@ -213,7 +213,7 @@ def _count(data: bytes, columns: int) -> int | None:
     if spaces[0] == 0 or spaces[-1] == view.size - 1:
         return None
     beside = np.concatenate([view[spaces - 1], view[spaces + 1]])
-    is_trimmed = not ((beside == 0x2C) | (beside == 0x0A)).any()
+    is_trimmed = not ((beside == separator) | (beside == 0x0A)).any()
     return int(rows) if is_trimmed else None
 
 

@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
+FUZZ_SECONDS ?= 60
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
@@ -23,14 +24,15 @@ lint: $(DEVELOPMENT)  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-fuzz: $(DEVELOPMENT)  ## every property test with 2,000 random examples instead of 100
+fuzz: $(DEVELOPMENT)  ## property tests with 2,000 examples; atheris FUZZ_SECONDS=60 a target
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests -m "hypothesis or fuzz"
+	@$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
 
 lock: $(DEVELOPMENT)  ## renew the hashes and pin what is new; UPGRADE=1 takes the newest versions
 	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
 
 clean:  ## remove all that make made, .venv and demo/ included
-	rm -rf $(VENV) demo build dist *.egg-info .benchmarks .hypothesis .mypy_cache \
+	rm -rf $(VENV) demo build dist *.egg-info .benchmarks .fuzz .hypothesis .mypy_cache \
 		.pytest_cache .ruff_cache benchmarks/data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

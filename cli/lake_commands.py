@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -12,7 +12,10 @@ from cli import options
 
 if TYPE_CHECKING:
     from rsd import RunSummary
+    from rsd.pipeline.dry_run import Rehearsal
     from rsd.pipeline.summary import FileSummary
+
+Result = TypeVar("Result")
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -49,18 +52,22 @@ def init(lake: Path, sites: Path | None, segments: Path | None, registry: Path |
 @options.dumps_argument
 @options.input_format
 @options.max_quarantine
+@options.refuse_doubtful_units
 @options.all_files
 @options.document_format
 def run(lake: Path, dumps: tuple[str, ...], input_format: str | None,
-        max_quarantine: float | None, all_files: bool, output_format: str) -> int:
+        max_quarantine: float | None, refuse_doubtful_units: bool, all_files: bool,
+        output_format: str) -> int:
     """The nightly job: ingest each DUMP, find high emitters over the whole history, summarise.
 
-    A DUMP is a file, a folder or a pattern; CSV, plain or gzip. Files that were ingested before
-    are recognised by their content.
+    A DUMP is a file, a folder, a pattern, or - for standard input; CSV in UTF-8, UTF-16 or
+    GB18030, plain or in .gz, .zst or .zip, or a small .xlsx. Files that were ingested before are
+    recognised by their content.
     """
     import rsd
 
-    summary = _ingest(rsd.run, lake, dumps, input_format, "ingest and judge")
+    summary = _ingest(rsd.run, lake, dumps, input_format, "ingest and judge",
+                      refuse_doubtful_units)
     return _end(lake, summary, max_quarantine, output_format, all_files)
 
 
@@ -69,19 +76,30 @@ def run(lake: Path, dumps: tuple[str, ...], input_format: str | None,
 @options.dumps_argument
 @options.input_format
 @options.max_quarantine
+@options.refuse_doubtful_units
+@click.option("--dry-run", is_flag=True,
+              help="Do it with a copy that is thrown away, and say what would happen: the same "
+                   "account and exit code, with the reasons of what would be quarantined. Nothing "
+                   "in the lake changes, and no lock is taken.")
 @options.all_files
 @options.document_format
 def ingest(lake: Path, dumps: tuple[str, ...], input_format: str | None,
-           max_quarantine: float | None, all_files: bool, output_format: str) -> int:
+           max_quarantine: float | None, refuse_doubtful_units: bool, dry_run: bool,
+           all_files: bool, output_format: str) -> int:
     """Validate, score and store each DUMP; every record is accounted for."""
     import rsd
 
-    summary = _ingest(rsd.ingest, lake, dumps, input_format, "ingest")
+    if dry_run:
+        from rsd.pipeline.dry_run import dry_run as rehearse
+
+        rehearsal = _ingest(rehearse, lake, dumps, input_format, "dry run", refuse_doubtful_units)
+        return _end(lake, rehearsal.summary, max_quarantine, output_format, all_files, rehearsal)
+    summary = _ingest(rsd.ingest, lake, dumps, input_format, "ingest", refuse_doubtful_units)
     return _end(lake, summary, max_quarantine, output_format, all_files)
 
 
-def _ingest(work: Callable[..., RunSummary], path: Path, dumps: tuple[str, ...],
-            input_format: str | None, name: str) -> RunSummary:
+def _ingest(work: Callable[..., Result], path: Path, dumps: tuple[str, ...],
+            input_format: str | None, name: str, refuse_doubtful_units: bool) -> Result:
     from cli.progress import progress
     from rsd.intake.formats import get_format
     from rsd.lake import Lake
@@ -90,27 +108,44 @@ def _ingest(work: Callable[..., RunSummary], path: Path, dumps: tuple[str, ...],
         get_format(input_format)
     lake = Lake.open(path)
     with progress(name, None, "bytes") as tick:
-        return work(lake, dumps, input_format=input_format, progress=tick)
+        return work(lake, dumps, input_format=input_format, progress=tick,
+                    refuse_doubtful_units=refuse_doubtful_units)
 
 
 def _end(path: Path, summary: RunSummary, max_quarantine: float | None, output_format: str,
-         all_files: bool) -> int:
+         all_files: bool, rehearsal: Rehearsal | None = None) -> int:
     """Print the summary; say which files are over the limit; return the exit code."""
     from cli.output import emit_document
     from cli.program import command
     from rsd.lake import Lake
 
     if output_format == "json":
-        emit_document(summary.as_dict(), "json")
+        emit_document((rehearsal or summary).as_dict(), "json")
     else:
         _show(summary, all_files)
+        _show_rehearsal(rehearsal)
     limit = max_quarantine
     if limit is None:
         limit = float(str(Lake.open(path).settings["max_quarantine"]))
     for file in summary.over_limit(limit):
+        see = "" if rehearsal else f"; see {command('quarantine', path)}"
         _say(f"{file.file}: {file.quarantined} of {file.records} records were quarantined, "
-             f"more than {limit:.0%}; see {command('quarantine', path)}")
+             f"more than {limit:.0%}{see}")
     return summary.exit_code(limit)
+
+
+def _show_rehearsal(rehearsal: Rehearsal | None) -> None:
+    """Print why records would be quarantined, and that nothing happened."""
+    from cli.output import emit
+    from cli.tables import Look
+
+    if rehearsal is None:
+        return
+    if rehearsal.quarantined.height:
+        click.echo("")
+        emit(rehearsal.quarantined, "table",
+             look=Look(title="Would be quarantined, with the first lines", max_rows=0))
+    click.echo("dry run: nothing was written")
 
 
 def _say(text: str) -> None:
@@ -134,6 +169,12 @@ def _show(summary: RunSummary, all_files: bool) -> None:
                f"{totals['refused']} refused): {totals['records']:,} records = "
                f"{totals['accepted']:,} accepted + {totals['quarantined']:,} quarantined + "
                f"{totals['duplicates']:,} duplicates")
+    if totals["duplicates"]:
+        click.echo(f"Of the duplicates, {totals['duplicates_in_file']:,} twice in one file, "
+                   f"{totals['duplicates_earlier']:,} known from another")
+    if totals["replicates"]:
+        click.echo(f"{totals['replicates']:,} passes are replicates: another instrument recorded "
+                   "the event too")
     if summary.findings is not None:
         click.echo("{total:,} findings ({new:,} new, {withdrawn:,} withdrawn)".format(
             **summary.findings))

@@ -37,6 +37,11 @@ max_quarantine = click.option(
     help="Quarantined share of a file, 0 to 1, above which the exit code is 4.",
     show_default="max_quarantine of the lake's rsd.toml, 0.05 in a new lake")
 
+refuse_doubtful_units = click.option(
+    "--refuse-doubtful-units", is_flag=True,
+    help="Refuse a file whose columns look like another unit than its format declares; else that "
+         "is remarked. The lake's setting of that name does it always.")
+
 all_files = click.option(
     "--files", "all_files", is_flag=True,
     help="List every file, not only those refused, quarantined from, corrected or remarked on.")

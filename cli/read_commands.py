@@ -121,13 +121,19 @@ def explain(lake: Path, vehicle: str, answer: options.Answer) -> None:
 
 
 @click.command()
-@click.argument("action", required=False, metavar="[ID]")
+@click.argument("action", required=False, metavar="[[show] ID | propose FILE]")
 @click.argument("shown", required=False, metavar="")
 @options.answer
 def formats(action: str | None, shown: str | None, answer: options.Answer) -> None:
-    """List the dump formats, or document one: its columns, units, codes and traps."""
-    from cli.catalogue import show_format, show_formats
+    """List the dump formats, or document one: its columns, units, codes and traps.
 
+    `rsd formats propose FILE` drafts a format for a dump whose header no format knows.
+    """
+    from cli.catalogue import propose_format, show_format, show_formats
+
+    if action == "propose":
+        propose_format(shown, answer)
+        return
     wanted = shown if action == "show" else action
     if wanted is None:
         show_formats(answer)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from rsd.physics.exhaust import CONVENTIONS
+
 Type = type[pl.DataType] | pl.DataType
 _T = pl.Datetime("us")
 _UTC = pl.Datetime("us", "UTC")
@@ -19,13 +21,19 @@ _UTC = pl.Datetime("us", "UTC")
 @dataclass(frozen=True)
 class Column:
     """One column: what it holds, in which unit, and which values are plausible."""
-
     name: str
     dtype: Type
     unit: str
     meaning: str
     low: float | None = None
     high: float | None = None
+    travels: Type | None = None
+
+
+def _label(name: str, meaning: str, values: tuple[str, ...] | None = None) -> Column:
+    """Declare a text of few values (see `travelling`)."""
+    travels = pl.Categorical() if values is None else pl.Enum(values)
+    return Column(name, pl.String, "", meaning, travels=travels)
 
 
 def _text(name: str, meaning: str) -> Column:
@@ -47,6 +55,8 @@ FUELS = ("gasoline", "diesel", "cng", "lpg", "hybrid", "electric", "methanol", "
 VEHICLE_CLASSES = ("mini_small_bus", "medium_bus", "large_bus", "small_truck", "medium_truck",
                    "heavy_truck", "special", "other", "unknown")
 POLLUTANTS = ("co", "hc", "no", "no2", "nox", "nh3", "opacity", "ringelmann")
+DERIVED_FROM = ("concentrations", "ratios:co2_pct", "ratios:co2_pct+concentrations",
+                *(f"ratios:{denominator}" for denominator in ("feat121", "cn042")))
 
 MEASURED_VALUE: dict[str, tuple[str, str]] = {
     "co": ("co_pct", "%"),
@@ -98,29 +108,30 @@ _REPORTED_G_KG = tuple(
 )
 
 _AS_REPORTED = (
-    _text("plate_type", "plate type, GA 24.7"),
-    _text("vehicle_type", "vehicle type as it came (GA 24.4 or the vendor's)"),
-    _text("fuel_reported", "one of FUELS, from the dump"),
+    _label("plate_type", "plate type, GA 24.7"),
+    _label("vehicle_type", "vehicle type as it came (GA 24.4 or the vendor's)"),
+    _label("fuel_reported", "one of FUELS, from the dump", FUELS),
     Column("emission_stage_reported", pl.Int8, "", "emission stage 0 to 6, from the dump"),
     Column("first_registered_reported", pl.Date, "", "first registration, from the dump"),
-    _text("use_reported", "use of the vehicle, from the dump"),
+    _label("use_reported", "use of the vehicle, from the dump"),
     _flag("is_device_valid", "the instrument's verdict; null where it says nothing"),
-    _text("device_reason", "the instrument's reason for an invalid record, untouched"),
+    _label("device_reason", "the instrument's reason for an invalid record, untouched"),
 )
 
 REPORTED: tuple[Column, ...] = (
     _text("record_id", "the instrument's number of the record; null where blank"),
-    _text("site_id", "the instrument's place; never null"),
-    _text("line_id", "measuring line or instrument"),
-    _text("lane", "lane"),
+    _label("site_id", "the instrument's place; never null"),
+    _label("line_id", "measuring line or instrument"),
+    _label("lane", "lane"),
     Column("measured_local", _T, "", "time of the pass on the clock of the lake's zone; not null"),
     _flag("is_second_hour", "which of two equal local times; null where the dump cannot tell"),
     _text("plate", "plate, normalised; null where unreadable"),
     _text("plate_raw", "the plate as it came, where it is unreadable"),
-    _text("plate_color", "one of PLATE_COLORS"),
+    _label("plate_color", "one of PLATE_COLORS", PLATE_COLORS),
     *_AS_REPORTED,
-    _text("vehicle_class_reported", "one of VEHICLE_CLASSES, from the dump's vehicle type"),
-    _text("emission_standard", "emission standard as it came"),
+    _label("vehicle_class_reported", "one of VEHICLE_CLASSES, from the dump's vehicle type",
+           VEHICLE_CLASSES),
+    _label("emission_standard", "emission standard as it came"),
     *_MOTION,
     *_RATIOS,
     *_CONCENTRATIONS,
@@ -137,21 +148,22 @@ REPORTED: tuple[Column, ...] = (
 
 PASSES: tuple[Column, ...] = (
     _text("record_id", "key of the pass"),
-    _text("site_id", "the instrument's place"),
-    _text("line_id", "measuring line or instrument"),
-    _text("lane", "lane"),
-    _text("road_segment", "road segment, from the site list; the site where it has none"),
+    _label("site_id", "the instrument's place"),
+    _label("line_id", "measuring line or instrument"),
+    _label("lane", "lane"),
+    _label("road_segment", "road segment, from the site list; the site where it has none"),
     Column("measured_at", _UTC, "", "instant of the pass"),
     Column("date", pl.Date, "", "date in the lake's time zone"),
     Column("hour", pl.Int8, "h", "hour in the lake's time zone", 0, 23),
     _text("vehicle_id", "keyed pseudonym of plate and plate colour; null without a plate"),
-    _text("plate_color", "one of PLATE_COLORS"),
-    _text("vehicle_class", "one of VEHICLE_CLASSES; the registry first, then the dump"),
-    _text("fuel", "one of FUELS; the registry first, then the dump"),
+    _label("plate_color", "one of PLATE_COLORS", PLATE_COLORS),
+    _label("vehicle_class", "one of VEHICLE_CLASSES; the registry first, then the dump",
+           VEHICLE_CLASSES),
+    _label("fuel", "one of FUELS; the registry first, then the dump", FUELS),
     Column("emission_stage", pl.Int8, "", "emission stage 0 to 6", 0, 6),
-    _text("emission_standard", "emission standard as it came"),
+    _label("emission_standard", "emission standard as it came"),
     Column("first_registered", pl.Date, "", "first registration"),
-    _text("use", "use of the vehicle"),
+    _label("use", "use of the vehicle"),
     _flag("is_local", "plate of the lake's own city"),
     *_MOTION,
     _real("vsp_kw_t", "kW/t", "specific power, own computation"),
@@ -164,9 +176,10 @@ PASSES: tuple[Column, ...] = (
     _real("no2_g_kg", "g/kg", "NO2 per kg fuel"),
     _real("nox_g_kg", "g/kg", "NOx as NO2 per kg fuel"),
     _real("nh3_g_kg", "g/kg", "NH3 per kg fuel"),
-    _text("convention", "named g/kg convention"),
-    _text("nox_source", "measured, imputed, or null"),
-    _text("derived_from", "how concentrations or ratios were derived where the file lacked them"),
+    _label("convention", "named g/kg convention", tuple(CONVENTIONS)),
+    _label("nox_source", "measured, imputed, or null", ("measured", "imputed")),
+    _label("derived_from", "how concentrations or ratios were derived where the file lacked them",
+           DERIVED_FROM),
     *_REPORTED_G_KG,
     *_WEATHER,
     _real("plate_confidence_pct", "%", "confidence of the plate reading", 0, 100),
@@ -175,7 +188,7 @@ PASSES: tuple[Column, ...] = (
     Column("reason_bits", pl.Int64, "", "reason codes as a bit mask (rsd.reasons)"),
     *_AS_REPORTED,
     _flag("is_current", "false for a version that a later correction replaced"),
-    _text("source_sha256", "hash of the source file's bytes"),
+    _label("source_sha256", "hash of the source file's bytes"),
     Column("source_line", pl.Int64, "", "physical line in the source, the header is 1"),
 )
 
@@ -188,7 +201,7 @@ EVIDENCE: tuple[Column, ...] = (
     _text("video_1", "reference of a video"),
     _text("raw_time", "the time as it came, where it was repaired"),
 )
-"""One row a pass that has any of these; all that names no vehicle stands in `PASSES`."""
+"""One row a pass that has any of these; what names no vehicle stands in `PASSES`."""
 
 QUARANTINE: tuple[Column, ...] = (
     _text("source_sha256", "hash of the source file's bytes"),
@@ -203,7 +216,7 @@ QUARANTINE: tuple[Column, ...] = (
 SITES: tuple[Column, ...] = (
     _text("site_id", "the instrument's place"),
     _text("name", "name of the place"),
-    _text("road_segment", "road segment"),
+    _label("road_segment", "road segment"),
     _real("lon", "degree", "longitude as given"),
     _real("lat", "degree", "latitude as given"),
     _text("crs", "wgs84, gcj02, bd09 or cgcs2000; null without coordinates"),
@@ -223,13 +236,13 @@ VEHICLES: tuple[Column, ...] = (
     _text("vehicle_id", "keyed pseudonym"),
     _text("plate", "plate"),
     _text("plate_color", "one of PLATE_COLORS"),
-    _text("plate_type", "plate type, GA 24.7, from the registry"),
+    _label("plate_type", "plate type, GA 24.7, from the registry"),
     _text("vehicle_class", "from the registry; null where it has none"),
-    _text("vehicle_type", "vehicle type as the registry gave it"),
+    _label("vehicle_type", "vehicle type as the registry gave it"),
     _text("fuel", "from the registry; null where it has none"),
     Column("emission_stage", pl.Int8, "", "from the registry"),
     Column("first_registered", pl.Date, "", "from the registry"),
-    _text("use", "from the registry"),
+    _label("use", "from the registry"),
     _flag("is_registered", "stands in the registry"),
 )
 
@@ -243,12 +256,28 @@ RUNS: tuple[Column, ...] = (
     Column("accepted", pl.Int64, "", "stored as passes"),
     Column("quarantined", pl.Int64, "", "kept in quarantine"),
     Column("duplicates", pl.Int64, "", "already known, or twice in the file"),
+    Column("duplicates_in_file", pl.Int64, "", "of these, those that stand earlier in the file"),
+    Column("duplicates_earlier", pl.Int64, "", "of these, those known from another file only"),
     Column("corrected", pl.Int64, "", "of the accepted, those that replace an earlier version"),
+    Column("replicates", pl.Int64, "", "of the accepted, those that another instrument recorded "
+           "too, by the end of the run"),
     Column("blank", pl.Int64, "", "blank lines"),
     _text("state", "done, already or refused"),
     _text("error", "why it was refused"),
     _text("version", "version of rsd"),
 )
+
+REPLICATES: tuple[Column, ...] = (
+    _text("record_id", "key of the pass"),
+    _text("replicate_id", "the event: the record_id of its earliest pass"),
+    Column("n_instruments", pl.Int64, "", "instruments that recorded the event, 2 or more"),
+    Column("n_passes", pl.Int64, "", "passes of the event"),
+    _text("vehicle_id", "keyed pseudonym"),
+    _text("site_id", "the instrument's place"),
+    _text("line_id", "measuring line or instrument"),
+    Column("measured_at", _UTC, "", "instant of the pass"),
+)
+"""View: one row a pass that another instrument recorded too. No table: it follows `PASSES`."""
 
 FINDINGS: tuple[Column, ...] = (
     _text("regulation_id", "regulation"),
@@ -270,7 +299,7 @@ FINDINGS: tuple[Column, ...] = (
     _text("unit", "unit of values and limit"),
     Column("exceedances", pl.Int64, "", "the vehicle's exceeding passes up to found_at"),
     Column("passes", pl.Int64, "", "the vehicle's tested passes up to found_at"),
-    _text("road_segment", "of the deciding record"),
+    _label("road_segment", "of the deciding record"),
     _text("clause", "clause behind the verdict"),
     _flag("is_verified", "every number behind the verdict was verified in the law's text"),
     _text("regulation_sha256", "hash of the regulation's file"),
@@ -299,6 +328,17 @@ def schema(columns: tuple[Column, ...]) -> pl.Schema:
     Float64
     """
     return pl.Schema([(c.name, c.dtype) for c in columns])
+
+
+def travelling(columns: tuple[Column, ...]) -> pl.Schema:
+    """Return the types in which columns travel from intake to the file.
+
+    A text of few values costs a fraction as a number beside a dictionary; stored is the text.
+
+    >>> travelling(PASSES)["fuel"] == pl.Enum(FUELS), schema(PASSES)["fuel"]
+    (True, String)
+    """
+    return pl.Schema([(c.name, c.dtype if c.travels is None else c.travels) for c in columns])
 
 
 def empty(columns: tuple[Column, ...]) -> pl.DataFrame:

@@ -14,8 +14,9 @@ from typing import Any
 from rsd.columns import OPEN_TABLES
 from rsd.errors import PolicyRefusal, UsageError
 
-VIEWS = (*OPEN_TABLES, "judged_passes")
-"""What a statement may select from; `judged_passes` adds the verdicts that rates are made of."""
+VIEWS = (*OPEN_TABLES, "judged_passes", "replicates")
+"""What a statement may select from; `judged_passes` adds the verdicts that rates are made of,
+`replicates` names the passes that are one event."""
 
 PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\s\\/'\"():,;\]]+){2,}")
 """A path of a file system in a text."""

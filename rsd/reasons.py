@@ -73,6 +73,8 @@ REASONS: tuple[Reason, ...] = (
            "is_valid_hc", "from memory, high"),
     Reason("RATIO_MISSING_CO2", 33, "CO2 is zero or negative: no ratio", "", _CHOICE),
     Reason("OUT_OF_REGION", 34, "coordinates zero or outside the format's region", "", _CHOICE),
+    Reason("VALUE_INVALID", 35, "the instrument calls a single value invalid: it was read as null",
+           "", "format"),
 )
 
 BIT: dict[str, int] = {r.code: r.bit for r in REASONS}

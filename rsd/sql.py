@@ -24,7 +24,7 @@ import polars as pl
 from rsd.columns import OPEN_TABLES, POLLUTANTS
 from rsd.errors import PolicyRefusal, StorageError, UsageError
 from rsd.gate import PATH, check_tree
-from rsd.views import create_views, literal, run
+from rsd.views import Nearness, create_views, literal, run
 
 if TYPE_CHECKING:
     import duckdb
@@ -166,14 +166,16 @@ def open_session(
     threads: int | None = None,
     memory_limit: str = "1GiB",
     temp_directory: Path | None = None,
+    near: Nearness | None = None,
 ) -> Iterator[Session]:
     """Open a locked database over committed Parquet files, for the time of a `with`.
 
     `files`: open table → its files; a table without files is an empty view. `exceedance_sql`:
     pollutant → SQL for `applies`, `tested` and `exceeds` over the stored columns of a pass,
-    combined over the regulations. Spills go to `temp_directory`, else to a private folder that is
-    removed at the end. Raises `UsageError` for an unknown table or pollutant, `StorageError` for
-    a file that cannot be read.
+    combined over the regulations. `near`: which passes the view `replicates` calls one event, by
+    default those of one instant and site. Spills go to `temp_directory`, else to a private folder
+    that is removed at the end. Raises `UsageError` for an unknown table or pollutant,
+    `StorageError` for a file that cannot be read.
     """
     _known(files, OPEN_TABLES, "table")
     _known(exceedance_sql, POLLUTANTS, "pollutant")
@@ -196,7 +198,7 @@ def open_session(
             session = Session(connection, judged, _hidden([*every, Path(spill)]),
                               _system_names(connection))
             try:
-                create_views(connection, paths, exceedance_sql)
+                create_views(connection, paths, exceedance_sql, near or Nearness(0.0, {}))
                 _lock(connection, every)
             except duckdb.Error as error:
                 raise session.told(error) from None

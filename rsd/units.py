@@ -9,6 +9,7 @@ in the last bit between Python, NumPy and Polars.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -98,11 +99,17 @@ TO_CANONICAL: dict[tuple[str, str], tuple[float, float]] = {
     ("%", "ppm"): (PCT_TO_PPM, 0.0),
     ("ppm propane", "ppm"): _IDENTITY,
     ("ppm hexane", "ppm"): (HEXANE_TO_PROPANE, 0.0),
+    ("% propane", "ppm"): (PCT_TO_PPM, 0.0),
+    ("% hexane", "ppm"): (PCT_TO_PPM * HEXANE_TO_PROPANE, 0.0),
     # molar ratios to CO2
     ("mol/mol", "mol/mol"): _IDENTITY,
     ("%/%", "mol/mol"): _IDENTITY,
     ("ppm/ppm", "mol/mol"): _IDENTITY,
     ("ppm/%", "mol/mol"): (PPM_PER_PCT_TO_RATIO, 0.0),
+    ("mol/mol hexane", "mol/mol"): (HEXANE_TO_PROPANE, 0.0),
+    ("%/% hexane", "mol/mol"): (HEXANE_TO_PROPANE, 0.0),
+    ("ppm/ppm hexane", "mol/mol"): (HEXANE_TO_PROPANE, 0.0),
+    ("ppm/% hexane", "mol/mol"): (PPM_PER_PCT_TO_RATIO * HEXANE_TO_PROPANE, 0.0),
     # fuel-specific mass
     ("g/kg", "g/kg"): _IDENTITY,
     ("mg/kg", "g/kg"): (1e-3, 0.0),
@@ -119,6 +126,74 @@ TO_CANONICAL: dict[tuple[str, str], tuple[float, float]] = {
     ("grade", "grade"): _IDENTITY,
 }
 """(unit of the source, canonical unit) → (factor, offset): canonical = value · factor + offset."""
+
+_SPELLINGS: Final = {
+    "km/h": "kph kmh kmph km/hr km·h-1 公里/小时 公里/时 千米/小时 千米/时",
+    "m/s": "mps m·s-1 米/秒",
+    "mph": "mi/h miles/h",
+    "knot": "kn kt knots",
+    "m/s2": "m/s^2 m/s/s m·s-2 米/秒2 米/秒^2 米/秒方",
+    "km/h/s": "kph/s kmh/s km/(h·s) 公里/小时/秒 千米/小时/秒",
+    "mph/s": "mi/h/s",
+    "kW/t": "kw/ton kw/tonne kw·t-1 千瓦/吨",
+    "W/kg": "",
+    "g": "g_n",
+    "degree": "° deg degrees 度",
+    "rad": "radian 弧度",
+    "%": "percent pct vol% %vol vol.% 百分比",
+    "ppm": "10-6 10^-6 ×10-6 x10-6",
+    "ppb": "10-9 10^-9",
+    "fraction": "",
+    "rise/run": "ratio tan",
+    "ppm propane": "ppmc3 ppm_c3 ppmpropane ppmc3h8",
+    "ppm hexane": "ppmc6 ppm_c6 ppmhexane ppmc6h14",
+    "mol/mol": "molar",
+    "ppm/%": "",
+    "g/kg": "gpkg g·kg-1 g/kgfuel 克/千克",
+    "mg/kg": "mg·kg-1",
+    "C": "°c degc celsius 摄氏度",
+    "K": "kelvin 开",
+    "F": "°f degf fahrenheit",
+    "kPa": "千帕",
+    "hPa": "百帕",
+    "mbar": "millibar",
+    "Pa": "帕",
+    "mmHg": "torr",
+    "grade": "级",
+}
+"""Unit → how else it is written in headers and unit columns, in lower case, without blanks."""
+
+
+def unit_named(text: str) -> str | None:
+    """Return the unit that a text writes, in whatever spelling; None where it is none.
+
+    >>> unit_named("Km/h"), unit_named("℃"), unit_named("m/s²"), unit_named("V")
+    ('km/h', 'C', 'm/s2', None)
+    """
+    asked = unicodedata.normalize("NFKC", text).replace(" ", "").casefold()
+    for unit, others in _SPELLINGS.items():
+        if asked in (unit.replace(" ", "").casefold(), *others.split()):
+            return unit
+    return None
+
+
+def conversion(source: str, canonical: str) -> str | None:
+    """Return in words how a unit becomes the canonical one; None where nothing is done.
+
+    >>> conversion("mph", "km/h"), conversion("K", "C"), conversion("%", "degree")
+    ('x 1.60934', '- 273.15', 'arc tangent')
+    """
+    if (source, canonical) in _NOT_LINEAR:
+        return "arc tangent"
+    factor, offset = TO_CANONICAL[source, canonical]
+    scaled = [] if factor == 1.0 else [f"x {factor:.6g}"]
+    shifted = [] if offset == 0.0 else [f"{'-' if offset < 0 else '+'} {abs(offset):.6g}"]
+    return " ".join([*scaled, *shifted]) or None
+
+
+def is_convertible(source: str, canonical: str) -> bool:
+    """Say whether `to_canonical` knows this pair of units."""
+    return (source, canonical) in TO_CANONICAL or (source, canonical) in _NOT_LINEAR
 
 _TAN: Final = (1.0, 1 / 3, 2 / 15, 17 / 315, 62 / 2835, 1382 / 155925, 21844 / 6081075,
                929569 / 638512875)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rsd.columns import OPEN_TABLES, PASSES, POLLUTANTS, TABLES, schema
+from rsd.columns import OPEN_TABLES, PASSES, POLLUTANTS, REPLICATES, TABLES, schema
 from rsd.gate import VIEWS
 from rsd.reasons import REASONS
 
@@ -38,12 +39,25 @@ PASSES_COLUMNS = (
 _VERDICTS = ("applies", "tested", "exceeds")
 
 
+@dataclass(frozen=True)
+class Nearness:
+    """Which passes of a vehicle are one event: at most so long apart, at one place.
+
+    ``seconds``: most time between two passes. ``place_of``: site → place, for sites that share
+    one; each other site is a place by itself.
+    """
+
+    seconds: float
+    place_of: Mapping[str, str]
+
+
 def create_views(connection: duckdb.DuckDBPyConnection, files: Mapping[str, Sequence[Path]],
-                  exceedance_sql: Mapping[str, Mapping[str, str]]) -> None:
-    """Create a view for every open table, and the verdicts beside the passes."""
+                  exceedance_sql: Mapping[str, Mapping[str, str]], near: Nearness) -> None:
+    """Create a view for every open table, the verdicts beside the passes, and the replicates."""
     run(connection, "SET TimeZone = 'UTC'")
     run(connection, "SET parquet_metadata_cache = true")
     bodies = {table: _stored(connection, table, files.get(table, ())) for table in OPEN_TABLES}
+    bodies["replicates"] = _replicates_sql(bodies["passes"], near)
     bodies["judged_passes"] = (
         f"SELECT *, {_reasons_sql()} AS reasons, {_verdicts_sql(exceedance_sql)} "
         f"FROM ({bodies['passes']}) WHERE is_current IS NOT FALSE")
@@ -96,6 +110,58 @@ def _verdicts_sql(exceedance_sql: Mapping[str, Mapping[str, str]]) -> str:
     return ", ".join(columns)
 
 
+def _replicates_sql(passes: str, near: Nearness) -> str:
+    """Return SQL for the passes that another instrument recorded too, with their event.
+
+    In the order of time, two neighbours belong to one event exactly if the later one has a row of
+    another instrument near before it, or the earlier one near after it. The row nearest before a
+    pass by another instrument is the one before the run of its own instrument's rows.
+    """
+    shared = ", ".join(f"({_text(site)}, {_text(place)})"
+                       for site, place in sorted(near.place_of.items())) or "(NULL, NULL)"
+    window = "PARTITION BY vehicle_id, place ORDER BY at_us, instrument, record_id"
+    until, since = "ROWS UNBOUNDED PRECEDING", "ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING"
+    beside = ", ".join(
+        f"CASE WHEN {step}(instrument) OVER w <> instrument THEN {step}(at_us) OVER w END AS {name}"
+        for step, name in (("lag", "from_at"), ("lead", "to_at")))
+    limit = round(near.seconds * 1_000_000)
+    return f"""
+        WITH instruments AS (
+            SELECT site_id, line, coalesce(place, site_id) AS place,
+                   row_number() OVER (ORDER BY site_id, line) AS instrument
+            FROM (SELECT DISTINCT site_id, coalesce(line_id, '') AS line FROM ({passes}))
+            LEFT JOIN (VALUES {shared}) AS shared(site_id, place) USING (site_id)
+        ), crowded AS (
+            SELECT * FROM instruments
+            WHERE place IN (SELECT place FROM instruments GROUP BY place HAVING count(*) > 1)
+        ), seen AS (
+            SELECT p.*, place, instrument, epoch_us(measured_at) AS at_us
+            FROM (SELECT record_id, vehicle_id, site_id, line_id, measured_at FROM ({passes})
+                  WHERE is_current IS NOT FALSE AND vehicle_id IS NOT NULL) AS p
+            JOIN crowded AS c ON p.site_id = c.site_id AND coalesce(p.line_id, '') = c.line
+        ), beside AS (SELECT *, {beside} FROM seen WINDOW w AS ({window})
+        ), linked AS (
+            SELECT *,
+                coalesce(at_us - last_value(from_at IGNORE NULLS) OVER ({window} {until})
+                         <= {limit}, false) AS is_after,
+                coalesce(first_value(to_at IGNORE NULLS) OVER ({window} {since}) - at_us
+                         <= {limit}, false) AS is_before
+            FROM beside
+        ), begun AS (
+            SELECT *, NOT is_after AND NOT lag(is_before, 1, false) OVER w AS is_first
+            FROM linked WHERE is_after OR is_before WINDOW w AS ({window})
+        ), numbered AS (
+            SELECT *, sum(is_first::INT) OVER ({window} {until}) AS number FROM begun
+        ), events AS (
+            SELECT vehicle_id, place, number, count(*) AS n_passes,
+                   count(DISTINCT instrument) AS n_instruments,
+                   arg_min(record_id, (at_us, instrument, record_id)) AS replicate_id
+            FROM numbered GROUP BY vehicle_id, place, number
+        )
+        SELECT {', '.join(c.name for c in REPLICATES)}
+        FROM numbered JOIN events USING (vehicle_id, place, number)"""
+
+
 def run(connection: duckdb.DuckDBPyConnection, text: str) -> list[tuple[Any, ...]]:
     """Return all rows of a statement of ours."""
     rows: list[tuple[Any, ...]] = connection.execute(text).fetchall()
@@ -104,4 +170,8 @@ def run(connection: duckdb.DuckDBPyConnection, text: str) -> list[tuple[Any, ...
 
 def literal(path: Path) -> str:
     """Return a path as an SQL string."""
-    return "'" + str(path).replace("'", "''") + "'"
+    return _text(str(path))
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

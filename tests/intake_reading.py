@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import polars as pl
 
-from rsd.columns import QUARANTINE, REPORTED, empty
+from rsd.columns import QUARANTINE, REPORTED, empty, schema
 from rsd.intake import records
 from rsd.intake.records import Reader
 from rsd.intake.source import fingerprint, stream_chunks
@@ -67,7 +67,7 @@ def read_path(path: Path, timezone: str = SHANGHAI, format_id: str | None = None
     reader = open_reader(path, timezone, format_id, size)
     parts = list(reader)
     return Account(
-        pl.concat([empty(REPORTED), *(p.frame for p in parts)]),
+        pl.concat([empty(REPORTED), *(p.frame.cast(dict(schema(REPORTED))) for p in parts)]),
         pl.concat([empty(QUARANTINE), *(p.quarantine for p in parts)]),
         sum(p.blank for p in parts),
         reader,

@@ -49,7 +49,7 @@ HEAVY = {
     "scipy", "xlsxwriter", "rich",
 }
 # These few are needed by single commands, so that no module loads them at import.
-HEAVY_AND_RARE = {"pyproj", "shapely", "sklearn", "xlsxwriter", "rich"}
+HEAVY_AND_RARE = {"pyproj", "shapely", "sklearn", "xlsxwriter", "openpyxl", "rich"}
 TRUTH_PATH = re.compile(r"(^|/)truth(/|$)|\btruth[\w-]*\.(csv|parquet|json|toml)\b")
 
 

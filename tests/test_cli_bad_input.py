@@ -33,7 +33,7 @@ BAD_FILES = {
     "empty": (b"", "the file is empty"),
     "image": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(200), "line 1: "),
     "letter": (b"Dear colleague,\nplease find the dump elsewhere.\n", "of no known format"),
-    "no_text": (b"\xff\xfe\xfa\x81,\x82\n1,2\n", "no text"),
+    "no_text": (b"\xff\xfd\xfa\x81,\x82\n1,2\n", "no text"),
     "no_site": (WHOLE.replace("dwbh", "x"), "a required column of format cn_platform is missing"),
     "no_time": (WHOLE.replace("jcsj", "x"), "expected jcsj or jcrq"),
     "no_plate": (WHOLE.replace("hphm", "x"), "expected hphm"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,16 +12,20 @@ from rsd.columns import FUELS, PLATE_COLORS, REPORTED, VEHICLE_CLASSES
 from rsd.errors import InputRefused, UsageError
 from rsd.intake.formats import (
     CodeTable,
+    bind,
     code_tables,
+    fit,
     fold,
     formats,
     get_format,
+    header_separator,
     read_format,
     recognise,
     split_header,
 )
 from rsd.units import to_canonical
 
+FOLDER = Path(__file__).resolve().parents[1] / "sample_data"
 CN = ["dwbh", "jcsj", "hphm", "nojg"]
 CONOX = ["ConoxID", "Site", "PassageTime", "Ratio_CO_CO2", "Ratio_HC_CO2", "Ratio_NO_CO2"]
 OWN = ["site_id", "measured_at", "speed_km_h"]
@@ -34,8 +40,113 @@ def header(names: list[str]) -> list[str]:
     return split_header(",".join(names))
 
 
-def test_the_three_formats_are_there() -> None:
-    assert set(formats()) >= {"cn_platform", "conox", "rsd"}
+def test_the_formats_are_there() -> None:
+    assert set(formats()) == {"cn_monitor_car", "cn_platform", "conox", "feat", "opencares",
+                              "opus_rsd", "rsd", "zh_awel"}
+
+
+def sample_header(format_id: str) -> list[str]:
+    first = (FOLDER / f"{format_id}.csv").read_bytes().split(b"\n")[0].decode()
+    return split_header(first)
+
+
+@pytest.mark.parametrize("format_id", formats())
+def test_each_sample_is_its_own_format_and_no_other_comes_near(format_id: str) -> None:
+    """No tie: of all others, none has its required columns there."""
+    names = sample_header(format_id)
+    assert recognise(names, "a.csv").id == format_id
+    complete = [f.id for f in formats().values() if fit(f, names)[0]]
+    assert complete == [format_id]
+    best = fit(formats()[format_id], names)
+    assert all(fit(f, names) < best for f in formats().values() if f.id != format_id)
+
+
+@pytest.mark.parametrize("format_id", formats())
+def test_the_required_columns_alone_name_the_format(format_id: str) -> None:
+    fmt = formats()[format_id]
+    names = list(dict.fromkeys([*(r[0] for r in fmt.required),
+                                *(fmt.time_columns or fmt.time_pairs[0])[:2]]))
+    assert recognise(names, "a.csv").id == format_id
+
+
+def test_a_header_of_two_formats_is_not_guessed() -> None:
+    both = [*(r[0] for r in get_format("feat").required), "site_id", "measured_at", "co_pct",
+            "no_ppm", "hc_ppm", "co2_pct", "vsp_device_kw_t"]
+    with pytest.raises(InputRefused, match="of several formats") as caught:
+        recognise(both, "a.csv")
+    assert caught.value.found == "feat and rsd"
+    assert recognise(both, "a.csv", "rsd").id == "rsd"
+
+
+@pytest.mark.parametrize(("line", "separator"), [
+    ("a;b (x, y);c", ";"), ("a,b", ","), ("a\tb", "\t"), ("a|b|c,d", "|"), ("a", ","),
+    ('"a;b;c",d', ","), ("", ",")])
+def test_the_header_says_what_separates(line: str, separator: str) -> None:
+    assert header_separator(line) == separator
+
+
+def test_a_format_may_insist_on_its_separator() -> None:
+    names = sample_header("zh_awel")
+    assert recognise(names, "a.csv", separator=";").id == "zh_awel"
+    with pytest.raises(InputRefused, match="separated otherwise") as caught:
+        recognise(names, "a.csv", separator=",")
+    assert caught.value.expected == "';'"
+    assert recognise(header(CN), "a.csv", separator=";").id == "cn_platform"
+
+
+# --- names and units that the header says --------------------------------------------------------
+
+
+def test_columns_may_have_chinese_names() -> None:
+    names = split_header("点位编号,监测时间,号牌号码,车速（m/s）,CO结果,环境温度[K]")
+    assert recognise(names, "a.csv").id == "cn_platform"
+    bound = bind(get_format("cn_platform"), names)
+    assert bound.names == ("dwbh", "jcsj", "hphm", "clsd", "cojg", "hjwd")
+    assert [bound.format.real[n].unit for n in ("clsd", "cojg", "hjwd")] == ["m/s", "%", "K"]
+    assert get_format("cn_platform").real["clsd"].unit == "km/h"  # the format itself is untouched
+
+
+@pytest.mark.parametrize(("shown", "unit"), [
+    ("speed (km/h)", "km/h"), ("Speed [KPH]", "km/h"), ("speed(m/s)", "m/s"),
+    ("Speed (mph)", "mph"),
+    ("speed", "mph")])
+def test_a_unit_in_the_header_is_believed(shown: str, unit: str) -> None:
+    bound = bind(get_format("opus_rsd"), header([shown]))
+    assert (bound.names, bound.format.real["speed"].unit) == (("speed",), unit)
+
+
+@pytest.mark.parametrize(("shown", "unit"), [
+    ("PPM_HC", "ppm hexane"), ("PPM_HC (ppm)", "ppm hexane"), ("PPM_HC (ppm propane)",
+                                                               "ppm propane"),
+    ("PPM_HC (ppm C6)", "ppm hexane"), ("PPM_HC (%)", "% hexane")])
+def test_the_basis_of_hc_holds_until_the_header_says_otherwise(shown: str, unit: str) -> None:
+    assert bind(get_format("opus_rsd"), header([shown])).format.real["ppm_hc"].unit == unit
+
+
+@pytest.mark.parametrize("shown", ["Speed (V)", "Speed (ppm)", "Percent_CO (km/h)"])
+def test_a_unit_that_cannot_be_is_refused(shown: str) -> None:
+    with pytest.raises(InputRefused, match="unit that cannot be used"):
+        bind(get_format("opus_rsd"), header([shown]))
+
+
+def test_brackets_that_are_part_of_nothing_known_stay() -> None:
+    names = header(["Remark (V)", "DateTime (UTC)", "Date (of purchase)"])
+    bound = bind(get_format("opus_rsd"), names)
+    assert bound.names == ("remark (v)", "datetime", "date (of purchase)")
+    assert bound.format.time_zone == "UTC"
+
+
+def test_an_alias_beside_its_column_is_a_name_twice() -> None:
+    with pytest.raises(InputRefused, match="stands twice") as caught:
+        recognise(header([*CN, "车速", "clsd"]), "a.csv")
+    assert caught.value.found == "the same name in columns 5 and 6"
+
+
+def test_a_format_without_its_time_says_so() -> None:
+    names = ["siteid", "date", "percent_co", "co_valid", "percent_co2", "co2_valid", "ambienttemp"]
+    with pytest.raises(InputRefused, match="opus_rsd is missing") as caught:
+        recognise(names, "a.csv")
+    assert caught.value.expected == "datetime or date and time"
 
 
 @pytest.mark.parametrize(("names", "format_id"), [(CN, "cn_platform"), (CONOX, "conox"),
@@ -118,7 +229,14 @@ def test_a_format_file_fits_our_columns_units_and_codes(format_id: str) -> None:
     for source, real in f.real.items():
         assert TYPE[real.to].is_float(), source
         assert to_canonical(1.0, real.unit, UNIT[real.to]) is not None
-    assert len({r.to for r in f.real.values()}) == len(f.real)
+    reals = [*f.real.values(), *(f.long.parameters.values() if f.long else ())]
+    assert len({r.to for r in reals}) == len(reals)
+    for name, real in (f.long.parameters if f.long else {}).items():
+        assert to_canonical(1.0, real.unit, UNIT[real.to]) is not None, name
+    assert f.hc_basis in ("propane", "hexane")
+    assert f.unverified or not f.unverified_columns
+    parameters = {f"parameter={n}" for n in f.long.parameters} if f.long else set()
+    assert f.unverified_columns <= f.names() | {"*"} | parameters
     assert set(f.text.values()) | set(f.date.values()) <= set(TYPE)
     for source, (to, table) in f.code.items():
         allowed = set(ALLOWED.get(to, ())) | {None}
@@ -139,9 +257,11 @@ def test_the_platform_format_knows_every_field_of_the_record() -> None:
     assert set(fields.split()) <= get_format("cn_platform").names()
 
 
-def test_only_the_platform_declares_sentinels() -> None:
+def test_null_codes_of_a_format_and_of_a_column() -> None:
     assert {-999.0, 9999.0, 65535.0} <= set(get_format("cn_platform").sentinels)
     assert get_format("conox").sentinels == get_format("rsd").sentinels == ()
+    assert get_format("opus_rsd").nulls_of("ambienttemp") == (-99.0, -999.0, -9999.0, 0.0)
+    assert 0.0 not in get_format("opus_rsd").nulls_of("speed")
 
 
 def decode(table: str, code: str | None):
@@ -179,6 +299,28 @@ def test_plate_colours_are_numbered_from_0() -> None:
     colors = [decode("plate_color_from_0", str(k))[0] for k in range(6)]
     assert colors == ["blue", "yellow", "white", "black", "green", "other"]
     assert decode("plate_color_from_0", "6") == ("unknown", False)
+    assert [decode("plate_color_from_1", str(k))[0] for k in (1, 2, 0)] == [
+        "blue", "yellow", "unknown"]
+
+
+@pytest.mark.parametrize(("code", "fuel"), [
+    ("0", "gasoline"), ("1", "diesel"), ("2", "cng"), ("3", "methanol"), ("4", "other"),
+    ("B", "diesel"), (None, "unknown")])
+def test_fuels_of_the_city_table(code: str | None, fuel: str) -> None:
+    assert decode("monitor_car_fuel", code) == (fuel, True)
+    assert decode("monitor_car_fuel", "9") == ("unknown", False)
+
+
+def test_only_remote_sensing_is_a_pass() -> None:
+    assert [decode("monitor_type", k)[0] for k in ("0", "1", "2", None)] == [
+        True, False, False, None]
+    assert [decode("audit_01", k)[0] for k in ("0", "1", None)] == [False, True, None]
+
+
+@pytest.mark.parametrize(("code", "stage"), [
+    ("Euro 6d-TEMP", 6), ("Euro5a", 5), ("EURO 0", 0), ("Euro 7", None)])
+def test_euro_stages_by_name(code: str, stage: int | None) -> None:
+    assert decode("euro_stage", code) == (stage, stage is not None)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +370,23 @@ def test_an_unknown_key_or_table_is_the_authors_mistake(tmp_path) -> None:
     with pytest.raises(UsageError, match="unknown key") as caught:
         read_format(path)
     assert (caught.value.found, caught.value.where) == ("speling", str(path))
+    for old, new, what in [
+        ('unit = "km/h"', 'unit = "parsec"', "unknown unit"),
+        ('hc_basis = "propane"', 'hc_basis = "butane"', "unknown hc_basis"),
+        ('to = "co_pct", unit', 'to = "co_pct", unti', "other keys"),
+        ('to = "co_pct"', 'to = "co_pact"', "unknown target"),
+        ("[time]\n", '[alias]\nx = "y"\n[time]\n', "an alias of an unknown column"),
+        ("[time]\n", '[valid]\nf = { of = ["z"], good = ["V"], bad = [] }\n[time]\n', "validity"),
+        ('columns = ["measured_at"]', 'columns = ["a + b + c"]', "a time is one column"),
+        ('title = ', 'titel = ', "unknown key"),
+        ('title = "rsd', '# "rsd', "a key is missing"),
+        ('id = "rsd"', 'id = "rsd', "no format file"),
+    ]:
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        with pytest.raises(UsageError, match=what) as caught:
+            read_format(path)
+        assert caught.value.where == str(path)
     path.write_text(text.replace('"own_fuel"', '"own_fool"'), encoding="utf-8")
     with pytest.raises(UsageError, match="unknown code table") as caught:
         read_format(path)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rsd.intake.lines import (
     MAX_FIELD_BYTES,
     count_in_lines,
+    find_bytes,
     find_lines,
     join_quoted,
     keep_lines,
@@ -35,7 +36,7 @@ def test_lines_are_those_of_python(data: bytes) -> None:
 
 @given(messy_bytes)
 def test_bytes_are_counted_line_by_line(data: bytes) -> None:
-    counts = count_in_lines(data, 0x2C, find_lines(data))
+    counts = count_in_lines(find_bytes(data, 0x2C), find_lines(data))
     assert counts.tolist() == [line.count(b",") for line in data.splitlines()]
 
 

@@ -104,7 +104,8 @@ def test_the_summary_is_the_document_of_the_contract(lake: Lake, tmp_path: Path)
     assert (file["file"], len(file["sha256"])) == ("a.csv", 64)
     assert document["totals"] == {"files": 1, "done": 1, "already": 0, "refused": 0, "records": 2,
                                   "accepted": 2, "quarantined": 0, "duplicates": 0,
-                                  "corrected": 0, "blank": 0}
+                                  "duplicates_in_file": 0, "duplicates_earlier": 0,
+                                  "corrected": 0, "replicates": 0, "blank": 0}
     assert told(document["findings"]) == (0, 0, 0)
 
 
@@ -500,10 +501,10 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
     path = dump(tmp_path / "a.csv", [record()])
     honest = Prepared.open
 
-    def growing(*arguments: object) -> Prepared:
+    def growing(*arguments: object, **named: object) -> Prepared:
         with path.open("ab") as stream:
             stream.write((record(jlbh="late") + "\n").encode("gb18030"))
-        return honest(*arguments)  # type: ignore[arg-type]
+        return honest(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Prepared, "open", growing)
     (file,) = ingest(lake, [path]).files
@@ -621,7 +622,7 @@ def test_progress_ends_at_all_bytes(lake: Lake, tmp_path: Path):
 
 def test_large_files_go_alone_and_small_ones_together(monkeypatch: pytest.MonkeyPatch):
     def item(size: int, packed: bool = False) -> tuple:
-        source = intake_source.Source(Path("x"), str(size), size, 0, packed)
+        source = intake_source.Source(Path("x"), str(size), size, 0, "gzip" if packed else "plain")
         return source, FileSummary("x")
 
     monkeypatch.setattr(pipeline_ingest, "SMALL_BYTES", 100)

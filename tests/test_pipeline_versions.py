@@ -10,11 +10,17 @@ from chain import dump, record
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rsd.errors import IntegrityError
+from rsd.intake import source as intake_source
 from rsd.lake import Lake
+from rsd.pipeline import ingest as pipeline_ingest
 from rsd.pipeline import versions
 from rsd.pipeline.ingest import ingest
 from rsd.pipeline.nightly import current_passes
+from rsd.pipeline.reading import query
 from rsd.pipeline.setup import init_lake
+from rsd.pipeline.summary import FileSummary
+from rsd.storage import log
 
 SCHEMA = {"record_id": pl.String, "source_sha256": pl.String, "source_line": pl.Int64,
           "is_current": pl.Boolean, "rank": pl.Int64, "content": pl.UInt64}
@@ -51,7 +57,10 @@ def test_verdicts_are_those_of_a_walk_through_the_records(nights: list[list[list
                         for key, r in stored.items()])
         verdicts = versions._judge(frame(new), before)
         fresh = walk(sent)[len(sent) - len(new):]
-        duplicates = {row[1:3] for row, is_new in zip(new, fresh, strict=True) if not is_new}
+        of_file = [row[1:2] + row[:1] + row[5:] for row in new]
+        duplicates = {
+            (*row[1:3], of_file[k] in of_file[:k])
+            for k, (row, is_new) in enumerate(zip(new, fresh, strict=True)) if not is_new}
         assert set(verdicts.duplicates.rows()) == duplicates
         assert dict(verdicts.corrected) == corrected
         stored |= {row[1:3]: {"name": row[0], "content": row[5], "current": True}
@@ -160,3 +169,82 @@ def test_only_files_with_the_keys_are_written_again(lake: Lake, tmp_path: Path):
     assert second in files
     assert first not in files
     assert len(files) == 3
+
+
+# The same record in one file, and in another
+
+
+def apart(lake: Lake, *paths: Path) -> list[tuple[int, int, int, int]]:
+    """Ingest files in one run; of each: accepted, corrected, duplicates in it and earlier."""
+    return [(f.accepted, f.corrected, f.duplicates_in_file, f.duplicates_earlier)
+            for f in ingest(Lake.open(lake.path), paths).files]
+
+
+@pytest.fixture(params=["together", "alone", "in chunks of two"])
+def manner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the files of a run meet: in one batch, each in its own, or that in many chunks."""
+    if request.param != "together":
+        monkeypatch.setattr(pipeline_ingest, "SMALL_BYTES", 0)
+    if request.param == "in chunks of two":
+        monkeypatch.setattr(intake_source.stream_chunks, "__defaults__", (300,))
+
+
+A, B, C, X = ({"jlbh": name} for name in "abcx")
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [([[A, A]], [(1, 0, 1, 0)]),
+     ([[A, A, A]], [(1, 0, 2, 0)]),
+     ([[A, B, C, X, A]], [(4, 0, 1, 0)]),
+     ([[A], [A, B]], [(1, 0, 0, 0), (1, 0, 0, 1)]),
+     ([[A], [A, A]], [(1, 0, 0, 0), (0, 0, 1, 1)]),  # the first of them is the other file's
+     ([[A, A], [A, B, C, X, A]], [(1, 0, 1, 0), (3, 0, 1, 1)]),
+     ([[A], [B, A], [C, A, A]], [(1, 0, 0, 0), (1, 0, 0, 1), (1, 0, 1, 1)]),
+     ([[A, A | {"btgdjg": 20}, A]], [(2, 1, 1, 0)]),
+     # of a version that another replaced: in the file, in another of the run
+     ([[A, A | {"btgdjg": 20}], [A, X]], [(2, 1, 0, 0), (1, 0, 0, 1)]),
+     ([[A], [A | {"btgdjg": 20}], [A, X, A]], [(1, 0, 0, 0), (1, 1, 0, 0), (1, 0, 1, 1)])],
+)  # fmt: skip
+@pytest.mark.usefixtures("manner")
+def test_duplicates_of_the_file_and_of_another_are_told_apart(
+    lake: Lake, tmp_path: Path, files: list[list[dict]], told: list[tuple]
+):
+    paths = [dump(tmp_path / f"{k}.csv", [record(**cells) for cells in file])
+             for k, file in enumerate(files)]
+    assert apart(lake, *paths) == told
+    again = [dump(tmp_path / f"again{k}.csv", [record(**cells) for cells in [*file, {"jlbh": k}]])
+             for k, file in enumerate(files)]
+    assert apart(lake, *again) == [(1, 0, in_file, len(file) - in_file)
+                                   for file, (_, _, in_file, _) in zip(files, told, strict=True)]
+
+
+def test_duplicates_that_are_not_told_apart_are_an_integrity_error():
+    file = FileSummary("a.csv", records=3, accepted=1, duplicates=2, duplicates_in_file=1)
+    with pytest.raises(IntegrityError, match=r"a\.csv.*1 in the file \+ 0 earlier.*2 duplicates"):
+        file.check()
+    file.count_duplicates(in_file=0, earlier=0)
+    file.duplicates_earlier = 1
+    file.check()
+
+
+def test_runs_of_before_are_read_without_the_new_counts(lake: Lake, tmp_path: Path):
+    """The files of an older lake have no such columns: null, and new rows beside them."""
+    table = lake.table("runs")
+    new = ("duplicates_in_file", "duplicates_earlier", "replicates")
+    old = table.new_file("before")
+    row = pl.DataFrame([{"file": "old.csv", "duplicates": 3}], schema=table.schema)
+    row.drop(new).write_parquet(old)
+    action = {"path": old.name, "partitionValues": {}, "size": old.stat().st_size,
+              "modificationTime": 0, "dataChange": True}
+    before = pl.Schema({n: t for n, t in table.schema.items() if n not in new})
+    (table.folder / "_delta_log").mkdir(parents=True, exist_ok=True)
+    log.append(table.folder / "_delta_log", 0, [
+        log.protocol(), log.metadata("runs", before, "id", 0), {"add": action}], {})
+    lake = Lake.open(lake.path)
+    assert query(lake, "SELECT * FROM runs").select("file", "duplicates", *new).rows() == [
+        ("old.csv", 3, None, None, None)]
+    ingest(lake, [dump(tmp_path / "new.csv", [record(), record()])])
+    seen = query(lake, "SELECT * FROM runs ORDER BY file").select("file", "duplicates", *new)
+    assert seen.rows() == [("new.csv", 1, 1, 0, 0), ("old.csv", 3, None, None, None)]
+    assert lake.table("runs").scan().select(new).collect().height == 2

@@ -15,7 +15,8 @@ import rsd
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 CONSTRAINTS = [ROOT / "constraints.txt", ROOT / "constraints-dev.txt"]
-PIN = re.compile(r"^([a-z0-9-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
+PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; [^\\\n]+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+$",
+                 re.MULTILINE)
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
 # Brackets keep these patterns from finding themselves.
@@ -101,6 +102,16 @@ def test_every_dependency_is_pinned_as_it_is_wanted(wanted):
     pinned = pins().get(canonicalize_name(requirement.name))
     assert pinned is not None, f"constraints pin no {requirement.name}: run `make lock`"
     assert requirement.specifier.contains(pinned, prereleases=True), f"pinned: {pinned}"
+
+
+@pytest.mark.parametrize("wanted", [
+    w for w in (*PROJECT["project"]["dependencies"],
+                *PROJECT["project"]["optional-dependencies"]["dev"]) if ";" in w])
+def test_what_is_wanted_under_a_marker_is_pinned_under_it(wanted):
+    requirement = Requirement(wanted)
+    name = canonicalize_name(requirement.name)
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in CONSTRAINTS)
+    assert f"\n{name}=={pins().get(name)} ; {requirement.marker} \\\n" in texts
 
 
 def test_running_needs_no_development_tool():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from rsd.columns import FUELS, PASSES, REPORTED, SITES, VEHICLES, schema
+from rsd.columns import FUELS, PASSES, REPORTED, SITES, VEHICLES, schema, travelling
 from rsd.errors import IntegrityError, UsageError
 from rsd.physics.exhaust import CONVENTIONS, NO2_FRACTION, convention_for_fuel, no_g_kg
 from rsd.reasons import codes, mask
@@ -67,14 +67,14 @@ def rules(**changes):
 
 def test_columns_types_and_order_are_those_of_passes():
     result = run({"record_id": "b"}, {"record_id": "a", "site_id": "?"}, {"record_id": "c"})
-    assert result.schema == schema(PASSES)
+    assert result.schema == travelling(PASSES)
     assert result["record_id"].to_list() == ["b", "a", "c"]
     assert result["is_current"].all()
 
 
 def test_an_empty_frame_gives_an_empty_frame():
     result = run()
-    assert (result.schema, result.height) == (schema(PASSES), 0)
+    assert (result.schema, result.height) == (travelling(PASSES), 0)
 
 
 def test_a_record_without_any_value_is_scored():

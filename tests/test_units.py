@@ -144,3 +144,38 @@ def test_elementary_functions_outside_their_domain_are_silent_and_equal(name, x,
         pl.DataFrame({"x": [x]}).select(units.elementary(name, pl.col("x"))).item(),
     ]
     assert results == pytest.approx([expected] * 3, nan_ok=True)
+
+
+# --- units as vendors write them ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "unit"), [
+    ("km/h", "km/h"), (" KPH ", "km/h"), ("千米/小时", "km/h"), ("m s", None), ("m/s²", "m/s2"),
+    ("米/秒2", "m/s2"), ("℃", "C"), ("°C", "C"), ("K", "K"), ("kPa", "kPa"), ("Pa", "Pa"),
+    ("vol %", "%"), ("％", "%"), ("ppm C3", "ppm propane"), ("ppm", "ppm"), ("V", None),
+    ("", None)])
+def test_a_unit_is_known_in_its_spellings(text: str, unit: str | None) -> None:
+    assert units.unit_named(text) == unit
+
+
+def test_every_unit_of_the_table_is_named_by_itself_and_no_spelling_twice() -> None:
+    sources = {s for s, _ in [*units.TO_CANONICAL, *units._NOT_LINEAR]}
+    plain = {s for s in sources if " " not in s and s not in ("%/%", "ppm/ppm")}
+    assert {units.unit_named(s) for s in plain} == plain
+    every = [w for unit, more in units._SPELLINGS.items()
+             for w in {unit.replace(" ", "").casefold(), *more.split()}]
+    assert len(every) == len(set(every))
+
+
+@pytest.mark.parametrize(("source", "canonical", "value", "wanted"), [
+    ("ppm hexane", "ppm", 40.0, 80.0), ("% hexane", "ppm", 0.004, 80.0),
+    ("ppm/% hexane", "mol/mol", 10.0, 0.002), ("mol/mol hexane", "mol/mol", 0.001, 0.002),
+    ("%/% hexane", "mol/mol", 0.001, 0.002), ("% propane", "ppm", 0.004, 40.0)])
+def test_hexane_is_two_propanes(source: str, canonical: str, value: float, wanted: float) -> None:
+    assert units.to_canonical(value, source, canonical) == pytest.approx(wanted, rel=1e-14)
+
+
+def test_a_conversion_in_words() -> None:
+    assert [units.conversion(*pair) for pair in [
+        ("mph", "km/h"), ("K", "C"), ("F", "C"), ("ppm", "ppm"), ("%", "degree")]] == [
+        "x 1.60934", "- 273.15", "x 0.555556 - 17.7778", None, "arc tangent"]

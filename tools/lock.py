@@ -3,7 +3,8 @@
 pip itself is asked, once for each Python version and platform of PLATFORMS, what it would install
 and with which hash; nothing is downloaded but metadata, and no address is recorded. A version that
 a constraints file already pins is kept where it still satisfies pyproject.toml; `--upgrade` takes
-the newest instead, and `--keep FILE` takes the pins of another file (`pip freeze`).
+the newest instead, and `--keep FILE` takes the pins of another file (`pip freeze`). What
+pyproject.toml asks for under an environment marker is pinned under that marker.
 
     python tools/lock.py [--upgrade | --keep FILE]
 """
@@ -20,7 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from packaging.markers import default_environment
+from packaging.markers import Marker, default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -80,18 +81,22 @@ def main() -> int:
     runtime = project["project"]["dependencies"]
     development = project["project"]["optional-dependencies"]["dev"]
 
+    markers = {canonicalize_name(r.name): r.marker
+               for r in map(Requirement, [*runtime, *build, *development]) if r.marker}
+
     kept = [options.keep] if options.keep else [RUNTIME, DEVELOPMENT]
     pins = {} if options.upgrade else read_pins(path for path in kept if path.exists())
     try:
         pins, requires = choose([*runtime, *build, *development], pins)
-        hashes = all_hashes(pins)
+        hashes = all_hashes(pins, markers)
     except subprocess.CalledProcessError as error:
         print(error.stderr, file=sys.stderr)
         return 1
     needed = closure([*runtime, *build], requires).keys()
-    write(RUNTIME, "What rsd needs to run, and setuptools to install it", set(needed), pins, hashes)
+    write(RUNTIME, "What rsd needs to run, and setuptools to install it", set(needed), pins, hashes,
+          markers)
     write(DEVELOPMENT, "What the tests, linters and benchmarks need besides",
-          set(pins) - set(needed), pins, hashes)
+          set(pins) - set(needed), pins, hashes, markers)
     return 0
 
 
@@ -128,11 +133,7 @@ def closure(
     wanted: Iterable[str], requires: dict[str, list[Requirement]]
 ) -> dict[str, Requirement]:
     """Name → requirement of everything that is needed on at least one target."""
-    here = {key: str(value) for key, value in default_environment().items()}
-    environments = [
-        here | platform.markers | {"python_version": python, "python_full_version": f"{python}.0"}
-        for python, platform in itertools.product(PYTHONS, PLATFORMS)
-    ]
+    environments = [environment_of(*target) for target in itertools.product(PYTHONS, PLATFORMS)]
     needed: dict[str, Requirement] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     waiting = [Requirement(text) for text in wanted]
@@ -156,6 +157,13 @@ def closure(
     return needed
 
 
+def environment_of(python: str, platform: Platform) -> dict[str, str]:
+    """Return what markers are judged by on one target."""
+    here = {key: str(value) for key, value in default_environment().items()}
+    versions = {"python_version": python, "python_full_version": f"{python}.0"}
+    return here | platform.markers | versions
+
+
 def resolve(
     requirements: Iterable[str],
     pins: dict[str, str],
@@ -176,12 +184,14 @@ def resolve(
         return list(json.loads(report.read_text(encoding="utf-8"))["install"])
 
 
-def all_hashes(pins: dict[str, str]) -> dict[str, set[str]]:
-    """Name → sha256 of the wheel that pip chooses on each target."""
+def all_hashes(pins: dict[str, str], markers: dict[str, Marker]) -> dict[str, set[str]]:
+    """Name → sha256 of the wheel that pip chooses on each target that the marker allows."""
     hashes: dict[str, set[str]] = {name: set() for name in pins}
     for python, platform in itertools.product(PYTHONS, PLATFORMS):
         print(f"Python {python}, {platform.name}", file=sys.stderr)
-        requirements = [f"{name}=={version}" for name, version in pins.items()]
+        here = environment_of(python, platform)
+        requirements = [f"{name}=={version}" for name, version in pins.items()
+                        if name not in markers or markers[name].evaluate(here)]
         for entry in resolve(requirements, pins, python, platform):
             name = canonicalize_name(entry["metadata"]["name"])
             hashes[name].add(entry["download_info"]["archive_info"]["hashes"]["sha256"])
@@ -189,12 +199,15 @@ def all_hashes(pins: dict[str, str]) -> dict[str, set[str]]:
 
 
 def write(
-    path: Path, what: str, names: set[str], pins: dict[str, str], hashes: dict[str, set[str]]
+    path: Path, what: str, names: set[str], pins: dict[str, str], hashes: dict[str, set[str]],
+    markers: dict[str, Marker],
 ) -> None:
     """Write one constraints file, sorted by name."""
     lines = [HEADER.format(what=what, pythons=f"{PYTHONS[0]} to {PYTHONS[-1]}")]
     for name in sorted(names):
-        rows = [f"{name}=={pins[name]}", *(f"--hash=sha256:{h}" for h in sorted(hashes[name]))]
+        where = f" ; {markers[name]}" if name in markers else ""
+        found = (f"--hash=sha256:{digest}" for digest in sorted(hashes[name]))
+        rows = [f"{name}=={pins[name]}{where}", *found]
         lines.append(" \\\n    ".join(rows) + "\n")
     path.write_text("".join(lines), encoding="utf-8")
     print(f"{path.name}: {len(names)} packages", file=sys.stderr)

@@ -103,6 +103,11 @@ def tables_page() -> str:
         "`passes` has the current version of each pass: the stored columns below and",
         "",
         *view_lines(),
+        "`replicates` has the passes that another instrument recorded too: same vehicle, another "
+        "site or line, one place (`replicate_distance_m`), within `replicate_seconds`. Both stay "
+        "in `passes`, and verdicts and rates count both. It is computed when asked for, from what "
+        "the lake holds then:", "",
+        *table(HEAD, column_rows(declared.REPLICATES)),
     ]
     for side, names in (("open", declared.OPEN_TABLES),
                         ("restricted", declared.RESTRICTED_TABLES)):

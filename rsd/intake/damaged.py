@@ -1,34 +1,39 @@
 """The path of a chunk that is not proven whole: good records are kept, bad ones told apart.
 
-Vectorised: structure is judged on arrays of line offsets, cells on columns; only records with
-quotes, and the raw bytes of those that fail, are touched one by one.
+Vectorised: structure is judged on arrays of line offsets, cells on columns. One by one are touched
+only records whose quotes are part of a cell or take several lines, and the raw bytes of those that
+fail. Cells are typed by `rsd.intake.suspects`.
 """
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from rsd.intake import cells
+from rsd.intake import suspects
 from rsd.intake.layout import Layout
 from rsd.intake.lines import (
     MAX_FIELD_BYTES,
+    Bools,
+    Ints,
     Lines,
+    are_blank,
+    are_simply_quoted,
     count_in_lines,
+    find_bytes,
     find_lines,
-    has_more_than_blanks,
     join_quoted,
     keep_lines,
+    line_of,
 )
 from rsd.intake.source import Chunk
 
 _BAD = {"line": pl.Int64, "byte_offset": pl.Int64, "reason": pl.String, "column": pl.String,
         "raw": pl.Binary}
+_DECODED_BYTES = 1 << 16  # decoded at a time: an error costs its block again, not the chunk
 
 
 @dataclass(frozen=True)
@@ -75,29 +80,30 @@ def read(chunk: Chunk, layout: Layout, encoding: str, first_line: int, header: b
         header: the header's bytes, to tell a repeated one.
         more_follows: an open quote at the end may be closed by the next chunk.
     """
-    data, columns = chunk.data, len(layout.names)
+    data = chunk.data
     lines = find_lines(data)
+    separators = find_bytes(data, layout.separator)
     verdicts = _Verdicts(chunk, lines, first_line)
-    quoted, is_plain, end = _take_quoted(data, lines, columns, encoding, verdicts, more_follows)
+    quoted, is_plain, end = _take_quoted(data, lines, separators, layout, header, encoding,
+                                         verdicts, more_follows)
     carry = data[lines.starts[end]:] if end < len(lines) else b""
     is_plain[end:] = False
-    is_blank = _blank(data, lines, is_plain)
+    is_blank = is_plain & are_blank(data, lines)
     is_plain &= ~is_blank
     if lines.is_torn and not carry and layout.format.needs_final_newline and not is_blank[-1]:
         quoted = _condemn_torn(quoted, lines, verdicts)
-    _judge_structure(data, lines, is_plain, columns, header, verdicts)
+    _judge_structure(data, lines, is_plain, count_in_lines(separators, lines) + 1, layout, header,
+                     verdicts)
+    del separators  # the parse is what takes memory
     if verdicts.bad:
         is_plain[list(verdicts.bad)] = False
-    text, numbers = _decode(keep_lines(data, lines, is_plain), np.flatnonzero(is_plain), encoding,
-                            verdicts)
-    frame = _as_text(text, numbers, layout)
-    if quoted:
-        extra = pl.DataFrame([[*fields, index] for index, fields, _ in quoted],
-                             schema=[*((n, pl.String) for n in layout.names), ("line", pl.Int64)],
-                             orient="row").select(*layout.used, "line")
-        frame = pl.concat([frame, extra]).sort("line")
+    kept = keep_lines(data, lines, is_plain).replace(b'"', b"")  # quotes that are no part of a cell
+    text, numbers = _decode(kept, np.flatnonzero(is_plain), encoding, verdicts)
+    del kept
+    extra = pl.DataFrame([[*fields, index] for index, fields, _ in quoted], orient="row",
+                         schema=[*((n, pl.String) for n in layout.names), ("line", pl.Int64)])
+    good, failures = suspects.judge(text, numbers, extra.select(*layout.used, "line"), layout)
     spans = {index: count for index, _, count in quoted}
-    good, failures = cells.judge(frame, layout)
     for index, reason, column in failures:
         verdicts.add(index, reason, column, spans.get(index, 1))
     good = good.with_columns((pl.col("line") + first_line).alias("source_line")).drop("line")
@@ -117,33 +123,41 @@ def _condemn_torn(quoted: _Quoted, lines: Lines, verdicts: _Verdicts) -> _Quoted
     return [q for q in quoted if q[0] != first]
 
 
-def _take_quoted(data: bytes, lines: Lines, columns: int, encoding: str, verdicts: _Verdicts,
-                 more_follows: bool,
-                 ) -> tuple[list[tuple[int, list[str], int]], npt.NDArray[np.bool_], int]:
-    """Return records with quotes, the mask of lines without, and the line where a carry begins."""
+def _take_quoted(data: bytes, lines: Lines, separators: Ints, layout: Layout, header: bytes,
+                 encoding: str, verdicts: _Verdicts, more_follows: bool,
+                 ) -> tuple[_Quoted, Bools, int]:
+    """Return the records whose quotes mean something, and the line where a carry begins.
+
+    With them comes the mask of the other lines: all quotes in those can be left out.
+    """
     is_plain = np.ones(len(lines), bool)
     if b'"' not in data:
         return [], is_plain, len(lines)
-    taken: list[tuple[int, list[str], int]] = []
+    columns = len(layout.names)
+    taken: _Quoted = []
     done = 0
-    for index in np.flatnonzero(count_in_lines(data, 0x22, lines)):
+    quotes = find_bytes(data, 0x22)
+    is_simple = are_simply_quoted(data, quotes, separators, lines)
+    for index in np.flatnonzero((count_in_lines(quotes, lines) > 0) & ~is_simple).tolist():
         if index < done:
             continue
-        record = join_quoted(data, lines, int(index), columns, encoding)
+        record = join_quoted(data, lines, index, columns, encoding, layout.format.separator)
         if record.is_open and more_follows and (
                 len(data) - lines.starts[index] <= MAX_FIELD_BYTES):
-            return taken, is_plain, int(index)
-        done = int(index) + record.count
+            return taken, is_plain, index
+        done = index + record.count
         is_plain[index:done] = False
         piece = data[lines.starts[index]:lines.stops[done - 1]]
         if record.fields is None:
-            verdicts.add(int(index), "unbalanced_quote or bytes that are no text")
+            verdicts.add(index, record.why)
         elif b"\0" in piece:
-            verdicts.add(int(index), "nul_byte", None, record.count)
+            verdicts.add(index, "nul_byte", None, record.count)
+        elif piece == header:
+            verdicts.add(index, "repeated_header")
         elif len(record.fields) != columns:
-            verdicts.add(int(index), _count_text(len(record.fields), columns), None, record.count)
+            verdicts.add(index, _count_text(len(record.fields), columns), None, record.count)
         else:
-            taken.append((int(index), record.fields, record.count))
+            taken.append((index, record.fields, record.count))
     return taken, is_plain, len(lines)
 
 
@@ -151,63 +165,51 @@ def _count_text(found: int, expected: int) -> str:
     return f"wrong_field_count (found {found}, expected {expected})"
 
 
-def _blank(data: bytes, lines: Lines, is_plain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    blank: npt.NDArray[np.bool_] = is_plain & ~has_more_than_blanks(data, lines)
-    return blank
-
-
-def _judge_structure(data: bytes, lines: Lines, is_plain: npt.NDArray[np.bool_], columns: int,
+def _judge_structure(data: bytes, lines: Lines, is_plain: Bools, fields: Ints, layout: Layout,
                      header: bytes, verdicts: _Verdicts) -> None:
-    length = lines.stops - lines.starts
+    length, columns = lines.stops - lines.starts, len(layout.names)
     if b"\0" in data:
-        for index in np.flatnonzero(is_plain & (count_in_lines(data, 0, lines) > 0)):
+        with_nul = line_of(find_bytes(data, 0), lines)
+        for index in np.unique(with_nul[is_plain[with_nul]]):
             verdicts.add(index, "nul_byte")
     for index in np.flatnonzero(is_plain & (length == len(header))):
         if data[lines.starts[index]:lines.stops[index]] == header:
             verdicts.add(index, "repeated_header")
-    fields = count_in_lines(data, 0x2C, lines) + 1
     for index in np.flatnonzero(is_plain & (fields != columns)):
         verdicts.add(index, _count_text(int(fields[index]), columns))
     for index in np.flatnonzero(is_plain & (length > MAX_FIELD_BYTES)):
-        pieces = data[lines.starts[index]:lines.stops[index]].split(b",")
+        pieces = data[lines.starts[index]:lines.stops[index]].split(bytes([layout.separator]))
         if max(map(len, pieces)) > MAX_FIELD_BYTES:
             verdicts.add(index, f"field_too_long (more than {MAX_FIELD_BYTES} bytes)")
 
 
-def _decode(data: bytes, numbers: npt.NDArray[np.int64], encoding: str,
-            verdicts: _Verdicts) -> tuple[bytes, npt.NDArray[np.int64]]:
+def _decode(data: bytes, numbers: Ints, encoding: str, verdicts: _Verdicts) -> tuple[bytes, Ints]:
     """Return the lines as UTF-8 without those that are no text, and their numbers."""
     if data.isascii():
         return data, numbers
-    decode = codecs.getdecoder(encoding)
-    try:
-        text = decode(data)[0]
-    except UnicodeDecodeError:
-        pass
-    else:
-        return (data if encoding == "utf-8" else text.encode()), numbers
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 0x0A) + 1
-    view, at, parts, bad = memoryview(data), 0, [], []
+    parts: list[bytes] = []
+    bad: list[int] = []
+    at = counted = line = 0
     while at < len(data):
-        try:
-            parts.append(decode(view[at:])[0].encode())
-            break
-        except UnicodeDecodeError as error:
-            index = int(np.searchsorted(ends, at + error.start, side="right"))
-            start = int(ends[index - 1]) if index else 0
-            parts.append(decode(view[at:start])[0].encode())
-            bad.append(index)
-            verdicts.add(int(numbers[index]), f"not_text (bytes that are no {encoding})")
-            at = int(ends[index])
-    return b"".join(parts), np.delete(numbers, bad)
+        end = data.find(b"\n", at + _DECODED_BYTES) + 1 or len(data)
+        block = data[at:end]
+        decoded = _as_utf8(block, encoding)
+        if decoded is None:
+            line, counted = line + data.count(b"\n", counted, at), at
+            each = [_as_utf8(piece, encoding) for piece in block.splitlines(keepends=True)]
+            bad += [line + k for k, piece in enumerate(each) if piece is None]
+            decoded = b"".join(piece for piece in each if piece is not None)
+        parts.append(decoded)
+        at = end
+    for index in bad:
+        verdicts.add(numbers[index], f"not_text (bytes that are no {encoding})")
+    return (b"".join(parts), np.delete(numbers, bad)) if bad or encoding != "utf-8" else (
+        data, numbers)
 
 
-def _as_text(data: bytes, numbers: npt.NDArray[np.int64], layout: Layout) -> pl.DataFrame:
-    schema = dict.fromkeys(layout.names, pl.String)
-    if not data:
-        frame = pl.DataFrame(schema=schema)
-    else:
-        frame = pl.read_csv(data, has_header=False, schema=schema, quote_char=None)
-    if frame.height != numbers.size:
-        raise AssertionError(f"{frame.height} records parsed of {numbers.size} lines")
-    return frame.select(layout.used).with_columns(pl.Series("line", numbers, pl.Int64))
+def _as_utf8(data: bytes, encoding: str) -> bytes | None:
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return data if encoding == "utf-8" else text.encode()

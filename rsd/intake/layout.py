@@ -6,10 +6,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+import numpy as np
 import polars as pl
 
 from rsd import clock
-from rsd.intake.formats import Format
+from rsd.columns import REPORTED, travelling
+from rsd.intake.formats import Format, bind
+from rsd.intake.times import read_naive
+
+LABEL = pl.Categorical()
+_TRAVELS = travelling(REPORTED)
+_BLOCK_BYTES = 1 << 18  # what stays in the processor's cache
+
+_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -17,21 +26,39 @@ class Layout:
     """The columns of one header in order, as the format reads them.
 
     ``names`` are folded source names, made unique where blank. A frame "of the layout" has the
-    columns `used`: numbers as Float64, everything else as String, and the parsed time as
-    ``measured_local``; blank cells and the format's null texts are null.
+    columns `used`: numbers as Float64, `labels` as Categorical (as String from the careful path),
+    everything else as String, and the parsed time as ``measured_local``; blank cells and the
+    format's null texts are null.
     """
 
     format: Format
     names: tuple[str, ...]
     timezone: str
     time: str = field(default="")
+    clock: str = field(default="")
+    site: str = field(default="")
 
     @classmethod
-    def of(cls, fmt: Format, header: list[str], timezone: str) -> Layout:
-        """Bind a format to a folded header."""
-        names = tuple(n or f"\0{k}" for k, n in enumerate(header))
-        time = next(n for n in fmt.time_columns if n in names)
-        return cls(fmt, names, timezone, time)
+    def of(cls, fmt: Format, header: list[str], timezone: str, *, separator: str | None = None,
+           site: str = "") -> Layout:
+        """Bind a format to a folded header.
+
+        ``site`` is the place of all records where the format says that the file's name tells it.
+        """
+        bound = bind(fmt, header, separator)
+        names = tuple(n or f"\0{k}" for k, n in enumerate(bound.names))
+        times = [(n, "") for n in fmt.time_columns if n in names]
+        times += [(d, c) for d, c in fmt.time_pairs if d in names and c in names]
+        has_site = any(fmt.text.get(n) == "site_id" for n in names)
+        site = site if fmt.site_from_file and not has_site else ""
+        return cls(bound.format, names, timezone, *times[0], site)
+
+    @property
+    def time_text(self) -> pl.Expr:
+        """The time as it came; a date and a clock in two columns are joined by a blank."""
+        if not self.clock:
+            return pl.col(self.time)
+        return pl.concat_str(pl.col(self.time), pl.col(self.clock), separator=" ")
 
     @property
     def separator(self) -> int:
@@ -39,16 +66,29 @@ class Layout:
         return ord(self.format.separator)
 
     @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Source columns that hold texts of few values: codes, places, classes."""
+        f = self.format
+        if f.long:
+            return ()  # its rows are joined as text first
+        texts = {n for n, target in f.text.items() if _TRAVELS[target] != pl.String}
+        classes = {f.vehicle_class[0]} if f.vehicle_class else set()
+        return tuple(n for n in self.names if n in texts | set(f.code) | classes)
+
+    @cached_property
     def reals(self) -> tuple[str, ...]:
         """Source columns that hold numbers."""
-        return tuple(n for n in self.names if n in self.format.real)
+        value = self.format.long.value if self.format.long else None
+        return tuple(n for n in self.names if n in self.format.real or n == value)
 
     @cached_property
     def used(self) -> tuple[str, ...]:
         """Source columns that rsd reads."""
         f = self.format
         classes = {f.vehicle_class[0]} if f.vehicle_class else set()
-        wanted = {self.time, *f.text, *f.date, *f.real, *f.code, *classes}
+        wanted = {self.time, self.clock, *f.text, *f.date, *f.real, *f.code, *f.valid, *classes}
+        if f.long:
+            wanted |= {f.long.key, f.long.parameter, f.long.value, f.long.unit}
         return tuple(n for n in self.names if n in wanted)
 
     @cached_property
@@ -60,30 +100,33 @@ class Layout:
     def required(self) -> tuple[str, ...]:
         """Source columns whose cells may not be blank: the site and the time."""
         site = [n for n in self.names if self.format.text.get(n) == "site_id"]
-        return (*site, self.time)
+        clock_column = (self.clock,) if self.clock else ()
+        rows = (self.format.long.key, self.format.long.parameter) if self.format.long else ()
+        return (*site, self.time, *clock_column, *rows)
 
     @cached_property
     def whole(self) -> tuple[str, ...]:
         """Numbers that must be whole."""
-        return tuple(n for n in self.reals if self.format.real[n].whole)
+        return tuple(n for n in self.reals if n in self.format.real and self.format.real[n].whole)
 
     @cached_property
     def _schema(self) -> pl.Schema:
-        reals = set(self.reals)
-        return pl.Schema([(n, pl.Float64 if n in reals else pl.String) for n in self.names])
+        types = dict.fromkeys(self.labels, LABEL) | dict.fromkeys(self.reals, pl.Float64())
+        return pl.Schema([(n, types.get(n, pl.String())) for n in self.names])
 
-    def parse_strict(self, data: bytes) -> pl.DataFrame | None:
-        """Parse whole UTF-8 rows; None where anything at all is not what its column needs.
+    def parse_strict(self, data: bytes, rows: int) -> pl.DataFrame | None:
+        """Parse so many UTF-8 rows; None where anything at all is not what its column needs.
 
         No column is left out of the parse: with a projection Polars takes long rows in silence.
         """
-        try:
-            frame = pl.read_csv(data, has_header=False, schema=self._schema, quote_char=None,
-                                separator=self.format.separator,
-                                null_values=list(self.format.null_text) or None,
-                                low_memory=False).select(self.used)
-        except (pl.exceptions.PolarsError, OverflowError):
+        whole = self._parse(data)
+        if whole is None or whole.height != rows:
             return None
+        # a short row is filled with nulls, so that its last cell is one
+        if whole[self.names[-1]].null_count() and (
+                _count_byte(data, self.separator) != rows * (len(self.names) - 1)):
+            return None
+        frame = whole.select(self.used)
         if not self._numbers_are_sound(frame):
             return None
         if any(frame[name].null_count() for name in self.required):
@@ -92,6 +135,31 @@ class Layout:
         if timed is None or any(not _dates_are_sound(timed[n]) for n in self.dates):
             return None
         return timed
+
+    def parse_lenient(self, data: bytes) -> pl.DataFrame | None:
+        """Parse whole UTF-8 rows; a cell that is not what its column needs is null, as a blank is.
+
+        None where Polars cannot parse at all. Times and dates are still text.
+        """
+        frame = self._parse(data, ignore_errors=True)
+        return None if frame is None else frame.select(self.used)
+
+    def parse_text(self, data: bytes) -> pl.DataFrame:
+        """Parse whole UTF-8 rows, every cell as the text that it is; only ``""`` is null."""
+        text = pl.Schema(dict.fromkeys(self.names, pl.String))
+        if not data:
+            return pl.DataFrame(schema=text).select(self.used)
+        return pl.read_csv(_marked(data), has_header=False, schema=text, quote_char=None,
+                           separator=self.format.separator).select(self.used)
+
+    def _parse(self, data: bytes, *, ignore_errors: bool = False) -> pl.DataFrame | None:
+        try:
+            return pl.read_csv(_marked(data), has_header=False, schema=self._schema,
+                               quote_char=None, separator=self.format.separator,
+                               null_values=list(self.format.null_text) or None,
+                               ignore_errors=ignore_errors, low_memory=False)
+        except (pl.exceptions.PolarsError, OverflowError):
+            return None
 
     @cached_property
     def dates(self) -> tuple[str, ...]:
@@ -110,17 +178,28 @@ class Layout:
     def _with_time(self, frame: pl.DataFrame) -> pl.DataFrame | None:
         for pattern in self.format.time_formats:
             try:
-                local = clock.parse_local(pl.col(self.time), pattern)
-                timed = frame.with_columns(
-                    clock.afternoon(local, self.format.afternoon_hours).alias("measured_local"))
+                local, second = read_naive(self.time_text, self.format, self.timezone, (pattern,))
+                more = [] if second is None else [second.alias("is_second_hour")]
+                timed = frame.with_columns(local.alias("measured_local"), *more)
             except pl.exceptions.PolarsError:
                 return None
             if timed["measured_local"].null_count():
                 continue
-            if clock.may_skip_an_hour(self.timezone, *_span(timed)):
+            if not self.format.time_zone and clock.may_skip_an_hour(self.timezone, *_span(timed)):
                 return None
             return timed
         return None
+
+
+def _marked(data: bytes) -> bytes:
+    """Return rows with a mark before them if they begin with one, which Polars would take away."""
+    return _MARK + data if data.startswith(_MARK) else data
+
+
+def _count_byte(data: bytes, byte: int) -> int:
+    view = np.frombuffer(data, np.uint8)
+    return sum(int(np.count_nonzero(view[start:start + _BLOCK_BYTES] == byte))
+               for start in range(0, view.size, _BLOCK_BYTES))
 
 
 def _span(frame: pl.DataFrame) -> tuple[datetime | None, datetime | None]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 import polars as pl
 
-from rsd.columns import REPORTED, schema
-from rsd.intake.formats import CodeTable, CodeValue
-from rsd.intake.layout import Layout
+from rsd.columns import REPORTED, travelling
+from rsd.intake.codes import CodeTable
+from rsd.intake.flags import all_true, without_flagged
+from rsd.intake.layout import LABEL, Layout
 from rsd.reasons import mask
 from rsd.units import to_canonical
 
-_SCHEMA = schema(REPORTED)
-_FEW = 4
+_SCHEMA = travelling(REPORTED)
 
 
 def to_reported(records: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -25,18 +25,22 @@ def to_reported(records: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         layout: the format bound to the header.
 
     Returns:
-        The columns of `rsd.columns.REPORTED`; ``record_id`` is null where the source has none,
-        ``plate`` is as it came.
+        The columns of `rsd.columns.REPORTED` in their `travelling` types; ``record_id`` is null
+        where the source has none, ``plate`` is as it came.
     """
     pieces: list[pl.Expr] = []
     columns: dict[str, pl.Expr] = {}
+    if texts := [n for n in layout.labels if records.schema[n] == pl.String]:
+        records = records.with_columns(pl.col(texts).cast(LABEL))
     for source, target in layout.format.text.items():
         if source in layout.names:
             columns[target] = pl.col(source)
     for source, target in layout.format.date.items():
         if source in layout.names:
             columns[target] = pl.col(source).str.to_date("%Y-%m-%d")
-    columns |= _numbers(records, layout, pieces)
+    if layout.site:
+        columns["site_id"] = pl.lit(layout.site)
+    columns |= without_flagged(_numbers(records, layout, pieces), records, layout, pieces)
     columns |= _codes(records, layout, pieces)
     columns |= _times(layout, pieces, records.columns)
     bits = pl.lit(0, pl.Int64)
@@ -58,7 +62,7 @@ def _numbers(records: pl.DataFrame, layout: Layout,
     for source in layout.reals:
         value, real = pl.col(source), layout.format.real[source]
         if source in suspects:
-            is_code = value.is_in(list(layout.format.sentinels))
+            is_code = value.is_in(list(layout.format.nulls_of(source)))
             pieces.append(pl.when(is_code).then(mask("SENTINEL")).otherwise(0))
             value = pl.when(~is_code).then(value)
         found[real.to] = to_canonical(value, real.unit, _canonical_unit(real.to))
@@ -71,58 +75,58 @@ def _canonical_unit(column: str) -> str:
 
 def _with_sentinels(records: pl.DataFrame, layout: Layout) -> set[str]:
     codes = layout.format.sentinels
+    own = {n for n in layout.reals if layout.format.real[n].null}
     if not codes or records.is_empty() or not layout.reals:
-        return set()
+        return own
     low = max((c for c in codes if c < 0), default=float("-inf"))
     high = min((c for c in codes if c > 0), default=float("inf"))
     reals = pl.col(layout.reals)
     hit = records.select((reals.min() <= low) | (reals.max() >= high)).row(0, named=True)
-    return {name for name, is_hit in hit.items() if is_hit}
+    return own | {name for name, is_hit in hit.items() if is_hit}
 
 
 def _codes(records: pl.DataFrame, layout: Layout, pieces: list[pl.Expr]) -> dict[str, pl.Expr]:
     """Return the code columns decoded; a code that no table knows says so."""
-    wanted = {to: (source, table) for source, (to, table) in layout.format.code.items()}
+    wanted = [(to, source, table) for source, (to, table) in layout.format.code.items()]
     if layout.format.vehicle_class is not None:
-        wanted["vehicle_class_reported"] = layout.format.vehicle_class
+        wanted.append(("vehicle_class_reported", *layout.format.vehicle_class))
     found: dict[str, pl.Expr] = {}
-    for target, (source, table) in wanted.items():
+    for target, source, table in wanted:
         if source in layout.names:
-            found[target], strange = _decode(records[source], table)
-            if strange:
-                is_strange = pl.col(source).is_in(strange)
+            values, is_strange = _decode(records[source], table, _SCHEMA[target])
+            found[target] = all_true(found[target], values) if target in found else values
+            if is_strange is not None:
                 pieces.append(pl.when(is_strange).then(mask("CODE_UNKNOWN")).otherwise(0))
     return found
 
 
-def _decode(cells: pl.Series, table: CodeTable) -> tuple[pl.Expr, list[str]]:
-    # distinct cells only: a handful of codes, whatever the number of records
-    distinct: list[str] = cells.drop_nulls().unique().to_list()
-    decoded = {cell: table.decode(cell) for cell in distinct}
+def _decode(cells: pl.Series, table: CodeTable,
+            dtype: pl.DataType) -> tuple[pl.Expr, pl.Expr | None]:
+    """Return the decoded column, and which cells hold a code that the table does not know.
+
+    Distinct cells only are decoded, a handful whatever the number of records; the others are
+    gathered by the number that stands for them.
+    """
+    distinct = cells.drop_nulls().unique()
+    decoded = [table.decode(cell) for cell in distinct.to_list()]
+    numbers = distinct.to_physical()
+    size = int(numbers.max() or 0) + 1  # type: ignore[arg-type]
+    number = pl.col(cells.name).to_physical()
+    values = pl.lit(_scattered(size, numbers, [v for v, _ in decoded], dtype)).gather(number)
     blank, _ = table.decode(None)
-    kind = _kind(table.values.values())
-    values = _mapped(pl.col(cells.name), distinct, [decoded[c][0] for c in distinct], kind)
-    strange = [cell for cell, (_, is_known) in decoded.items() if not is_known]
-    filled = values if blank is None else pl.when(pl.col(cells.name).is_null()).then(
-        pl.lit(blank)).otherwise(values)
-    return filled, strange
+    filled = values if blank is None else values.fill_null(pl.lit(blank, dtype))
+    if all(is_known for _, is_known in decoded):
+        return filled, None
+    strange = _scattered(size, numbers, [not is_known for _, is_known in decoded], pl.Boolean())
+    return filled, pl.lit(strange).gather(number)
 
 
-def _mapped(cells: pl.Expr, old: list[str], new: list[CodeValue],
-            kind: type[pl.DataType]) -> pl.Expr:
-    if len(old) > _FEW:
-        return cells.replace_strict(pl.Series(old, dtype=pl.String), pl.Series(new, dtype=kind),
-                                    default=None, return_dtype=kind)
-    values = pl.lit(None, kind)  # for a few, comparing costs half of a look-up
-    for code, value in zip(old, new, strict=True):
-        values = pl.when(cells == code).then(pl.lit(value, kind)).otherwise(values)
-    return values
-
-
-def _kind(values: Iterable[object]) -> type[pl.DataType]:
-    first = next(iter(values))
-    return pl.Boolean if isinstance(first, bool) else pl.Int8 if isinstance(
-        first, int) else pl.String
+def _scattered(size: int, numbers: pl.Series, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    """Return a series that holds each value at its number and nothing elsewhere."""
+    at = numbers.cast(pl.UInt32)
+    places = pl.DataFrame({"at": at, "value": pl.Series(values, dtype=dtype)})
+    every = pl.DataFrame({"at": pl.int_range(size, dtype=pl.UInt32, eager=True)})
+    return every.join(places, on="at", how="left", maintain_order="left")["value"]
 
 
 def _times(layout: Layout, pieces: list[pl.Expr], columns: list[str]) -> dict[str, pl.Expr]:

@@ -1,16 +1,17 @@
 """Bytes → raw records, every one accounted for.
 
-Prove, else fall back. A chunk whose separators number exactly rows × (columns - 1), which has no
-quote, NUL or stray CR, and which the strict typed parse takes whole, is proven: short and long rows
-cannot cancel out, because the strict parse refuses every long one. Any other chunk takes the path
+Prove, else fall back. A chunk that has no quote, NUL or stray CR, and which the strict typed parse
+takes whole, is proven: the parse refuses every long row, and a short one leaves the last column
+null, where the separators are counted. Any other chunk takes the path
 of `rsd.intake.damaged`, record by record where it must.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -18,8 +19,8 @@ import polars as pl
 
 from rsd.columns import QUARANTINE, empty
 from rsd.errors import InputRefused
-from rsd.intake import damaged
-from rsd.intake.formats import Format, recognise, split_header
+from rsd.intake import damaged, long, utf16
+from rsd.intake.formats import Format, header_separator, recognise, split_header
 from rsd.intake.layout import Layout
 from rsd.intake.lines import MAX_FIELD_BYTES
 from rsd.intake.passes import to_reported
@@ -32,11 +33,15 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Records:
-    """Reported passes of one chunk (`rsd.intake.passes`), and what could not be used."""
+    """Reported passes of one chunk (`rsd.intake.passes`), and what could not be used.
+
+    ``rows`` says where the rows of a long dump stand before they are joined to passes.
+    """
 
     frame: pl.DataFrame
     quarantine: pl.DataFrame
     blank: int
+    rows: tuple[Chunk, int] | None = None
 
 
 class Reader:
@@ -56,19 +61,24 @@ class Reader:
         self._chunks = stream_chunks(source)
         first = next(self._chunks, None)
         if first is None:
-            raise InputRefused("the file is empty", where=str(source.path),
+            raise InputRefused("the file is empty", where=source.where,
                                expected="a header line")
         head, body, line_bytes = _split_first_line(first.data)
         self._encoding: str | None = None
         if head.startswith(_BOM):
             head, self._encoding = head[len(_BOM):], "utf-8"
+        elif first.codec is not None:
+            self._encoding = "utf-8"
         else:
             self._encoding = self._sampled_encoding(source)
-        names = split_header(_header_text(head, source), f"{source.path}, line 1")
-        self.format: Format = recognise(names, str(source.path), format_id)
-        self.layout = Layout.of(self.format, names, timezone)
+        text = _header_text(head, source)
+        names, separator = split_header(text, f"{source.where}, line 1"), header_separator(text)
+        self.format: Format = recognise(names, source.where, format_id, separator)
+        self.layout = Layout.of(self.format, names, timezone, separator=separator,
+                                site=place_named(source.name))
         self._header_bytes = head
-        self._first = Chunk(body, first.offset + line_bytes, first.torn and bool(body))
+        self._first = replace(first, data=body, offset=first.offset + line_bytes,
+                              torn=first.torn and bool(body))
 
     @staticmethod
     def _sampled_encoding(source: Source) -> str | None:
@@ -77,25 +87,40 @@ class Reader:
         return None if sample.isascii() else _guess_encoding(sample)
 
     def __iter__(self) -> Iterator[Records]:
-        """Yield the records of each chunk in the file's order.
+        """Yield the records of each chunk in the file's order; rows of a long dump are joined."""
+        if self.format.long is None:
+            yield from self._chunk_records()
+            return
+        joiner = long.Joiner(self.layout, self.source)
+        for part in self._chunk_records():
+            if part.rows is not None:
+                passes, quarantine = joiner.add(
+                    long.Rows(part.frame, part.quarantine, *part.rows))
+                yield Records(passes, _located(quarantine, part.rows[0]), part.blank)
+        yield Records(joiner.close(), empty(QUARANTINE), 0)
+
+    def _chunk_records(self) -> Iterator[Records]:
+        """Yield each chunk's records, of a long dump its rows.
 
         While the caller works on one chunk, the next one is proven in a thread.
         """
-        line, carry = 2, b""
+        line, carry = self._first.line + 1, b""
         with ThreadPoolExecutor(1, "rsd-prove") as pool:
             for chunk, proof in _ahead(self._all(), lambda c: pool.submit(self._prove, c)):
                 reported = None if carry else proof.result()
                 if reported is not None:
                     frame = reported.with_columns(pl.col("source_line") + line)
+                    rows = self._where(chunk, line)
                     line += frame.height
-                    yield Records(frame, empty(QUARANTINE), 0)
+                    yield Records(frame, empty(QUARANTINE), 0, rows)
                     continue
-                whole = Chunk(carry + chunk.data, chunk.offset - len(carry), chunk.torn)
+                whole = replace(chunk, data=carry + chunk.data, offset=chunk.offset - len(carry))
                 records, lines, carry = self._damaged(whole, line, more_follows=not chunk.torn)
                 line += lines
                 yield records
         if carry:
-            whole = Chunk(carry, chunk.offset + len(chunk.data) - len(carry))
+            whole = replace(chunk, data=carry, torn=False,
+                            offset=chunk.offset + len(chunk.data) - len(carry))
             yield self._damaged(whole, line, more_follows=False)[0]
 
     def _all(self) -> Iterator[Chunk]:
@@ -110,16 +135,22 @@ class Reader:
         data = chunk.data
         if b"\r" in data and data.count(b"\r") == data.count(b"\r\n"):
             data = data.replace(b"\r\n", b"\n")
-        proof = _count(data, len(self.layout.names), self.layout.separator)
-        text = self._as_utf8(data) if proof is not None else None
-        if text is None or (not text.isascii() and _has_wide_blank(text)):
+        rows = _count_lines(data, self.layout.separator)
+        text = self._as_utf8(data) if rows is not None else None
+        if rows is None or text is None or (not text.isascii() and _has_wide_blank(text)):
             return None
-        frame = self.layout.parse_strict(text)
-        if proof is None or frame is None or frame.height != proof:
+        frame = self.layout.parse_strict(text, rows)
+        if frame is None:
             return None
-        rows = proof
         numbered = frame.with_columns(source_line=pl.int_range(rows, dtype=pl.Int64))
-        return to_reported(numbered, self.layout)
+        return self._reported(numbered)
+
+    def _reported(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame if self.format.long else to_reported(frame, self.layout)
+
+    def _where(self, chunk: Chunk, line: int) -> tuple[Chunk, int] | None:
+        """Return where a long dump's rows stand; other formats need not keep the bytes."""
+        return (chunk, line) if self.format.long else None
 
     def _as_utf8(self, data: bytes) -> bytes | None:
         if data.isascii() or (encoding := self._choose_encoding(data)) == "utf-8":
@@ -136,8 +167,11 @@ class Reader:
                               more_follows=more_follows)
         where = {"source_sha256": pl.lit(self.source.sha256), "file": pl.lit(self.source.name)}
         quarantine = result.quarantine.with_columns(**where).select(empty(QUARANTINE).columns)
-        reported = to_reported(result.frame, self.layout)
-        return Records(reported, quarantine, result.blank), result.lines, result.carry
+        if not self.format.long:
+            quarantine = _located(quarantine, chunk)
+        records = Records(self._reported(result.frame), quarantine, result.blank,
+                          self._where(chunk, line))
+        return records, result.lines, result.carry
 
     def _choose_encoding(self, data: bytes) -> str:
         """Decide once: UTF-8 if most lines beyond ASCII are UTF-8 (GB18030 hardly ever is)."""
@@ -145,6 +179,23 @@ class Reader:
             self._encoding = _guess_encoding(data)
         known = self._encoding in self.format.encodings
         return self._encoding if self._encoding is not None and known else "utf-8"
+
+
+def _located(quarantine: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
+    """Return quarantined records of UTF-16 with the bytes and places of the file."""
+    if chunk.codec is None:
+        return quarantine
+    return utf16.located(quarantine, chunk.data, chunk.offset, chunk.end, chunk.codec)
+
+
+def place_named(name: str) -> str:
+    """Return the place that a file's name tells: without folders and endings.
+
+    >>> place_named("2024.zip/Example Road.csv.gz")
+    'Example Road'
+    """
+    last = re.split(r"[/\\]", name)[-1]
+    return last.split(".")[0].strip() or last
 
 
 def _ahead(chunks: Iterator[Chunk], start: Callable[[Chunk], Future[pl.DataFrame | None]],
@@ -171,7 +222,7 @@ def _split_first_line(data: bytes) -> tuple[bytes, bytes, int]:
 
 def _header_text(head: bytes, source: Source) -> str:
     if b"\0" in head or len(head) > 1 << 20:
-        raise InputRefused("the first line is no header", where=f"{source.path}, line 1",
+        raise InputRefused("the first line is no header", where=f"{source.where}, line 1",
                            found="bytes that are no text" if b"\0" in head else "an endless line",
                            expected="column names separated by commas",
                            remedy="This is no dump; check the file.")
@@ -180,33 +231,28 @@ def _header_text(head: bytes, source: Source) -> str:
             return head.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise InputRefused("the first line is no text", where=f"{source.path}, line 1",
+    raise InputRefused("the first line is no text", where=f"{source.where}, line 1",
                        found="bytes that are neither UTF-8 nor GB18030",
                        expected="column names separated by commas",
                        remedy="This is no dump; check the file.")
 
 
-def _count(data: bytes, columns: int, separator: int = 0x2C) -> int | None:
-    """Return the number of rows if line ends and separators agree with the columns.
-
-    None where they do not, where a quote or control character stands, where a blank begins or ends
-    a cell, or where a line could hold a huge field.
+def _count_lines(data: bytes, separator: int) -> int | None:
+    """Return the number of lines; None where a quote or control character stands, where a blank
+    begins or ends a cell, or where a line could hold a huge field.
     """
     if b'"' in data:
         return None
     view = np.frombuffer(data, np.uint8)
-    separators, low = 0, []
+    low = []
     for start in range(0, view.size, _BLOCK_BYTES):  # blocks that stay in the processor's cache
-        block = view[start:start + _BLOCK_BYTES]
-        separators += int(np.count_nonzero(block == separator))
-        low.append(np.flatnonzero(block < 0x21) + start)
+        low.append(np.flatnonzero(view[start:start + _BLOCK_BYTES] < 0x21) + start)
     places = np.concatenate(low) if low else np.zeros(0, np.int64)
     found = view[places]
     ends, spaces = places[found == 0x0A], places[found == 0x20]
     rows = ends.size + (0 if data.endswith(b"\n") else 1)
     longest = int(np.diff(ends, prepend=-1).max()) if ends.size else len(data)
-    if (places.size != ends.size + spaces.size or separators != rows * (columns - 1)
-            or longest > MAX_FIELD_BYTES):
+    if places.size != ends.size + spaces.size or longest > MAX_FIELD_BYTES:
         return None
     if not spaces.size:
         return int(rows)

@@ -17,7 +17,8 @@ from rsd.intake.formats import Format
 from rsd.lake import BATCH, Lake
 from rsd.pipeline import versions
 from rsd.pipeline.plates import PlateBook
-from rsd.pipeline.prepare import PREPARED, Prepared, drop_repeats
+from rsd.pipeline.prepare import PREPARED, Prepared, repeats
+from rsd.pipeline.replicates import ReplicateCount
 from rsd.pipeline.vehicles import new_rows
 from rsd.scoring import ScoringRules, score
 
@@ -38,6 +39,10 @@ class Stage:
     evidence: list[Path] = field(default_factory=list)
     quarantine: Path | None = None
     rewritten: dict[Path, Path] = field(default_factory=dict)
+
+    def added(self) -> list[Path]:
+        """Return the files that passes will get."""
+        return [*([self.passes] if self.passes else []), *self.rewritten.values()]
 
     def discard(self) -> None:
         """Remove what was staged and what no log names.
@@ -67,7 +72,7 @@ def scoring_rules(lake: Lake, fmt: Format) -> ScoringRules:
 
 
 def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
-                 registry: pl.DataFrame, tick: Tick) -> None:
+                 registry: pl.DataFrame, tick: Tick, replicated: ReplicateCount) -> None:
     """Ingest some dumps in one commit; a dump that is refused on the way leaves no trace.
 
     Args:
@@ -76,6 +81,7 @@ def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
         book: known vehicles; new ones are added.
         registry: what the registry knows, by ``vehicle_id``.
         tick: called with the number of bytes of each dump that is done.
+        replicated: the run's count of passes that another instrument recorded too.
 
     Raises:
         InputRefused: the only dump of the batch was refused.
@@ -102,7 +108,9 @@ def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
             dump.note_contradictions()
             dump.summary.check()
         _check(stage, accepted)
+        found = replicated.changed(stage.added(), list(stage.rewritten))
         _commit(stage, accepted, book.vehicles_since(mark))
+        replicated.add(found)
         for dump in accepted:
             dump.summary.state = "done"
     except BaseException:
@@ -138,11 +146,11 @@ def _load(dumps: Sequence[Prepared], book: PlateBook, tick: Tick,
 
 def _without_repeats(frames: list[pl.DataFrame], dumps: list[Prepared]) -> pl.DataFrame:
     whole = pl.concat(frames)
-    kept = drop_repeats(whole)
-    if kept.height < whole.height:
-        gone = whole.join(kept, on=versions.KEY, how="anti").group_by("source_sha256").len()
-        _count_duplicates(dict(gone.iter_rows()), dumps)
-    return kept
+    gone = repeats(whole)
+    if gone.is_empty():
+        return whole
+    _count_duplicates(gone, dumps)
+    return whole.join(gone, on=versions.KEY, how="anti", maintain_order="left")
 
 
 def refuse(dump: Prepared, error: RsdError) -> None:
@@ -153,11 +161,14 @@ def refuse(dump: Prepared, error: RsdError) -> None:
     dump.ids.clear()
 
 
-def _count_duplicates(counts: dict[str, int], dumps: list[Prepared]) -> None:
+def _count_duplicates(gone: pl.DataFrame, dumps: list[Prepared]) -> None:
+    """Count records that counted as accepted so far as duplicates, of their file or earlier."""
+    found = gone.group_by("source_sha256", "in_file").len()
+    counts = {(sha, in_file): number for sha, in_file, number in found.iter_rows()}
     for dump in dumps:
-        number = counts.get(dump.source.sha256, 0)
-        dump.summary.duplicates += number
-        dump.summary.accepted -= number
+        in_file, earlier = (counts.get((dump.source.sha256, kind), 0) for kind in (True, False))
+        dump.summary.count_duplicates(in_file=in_file, earlier=earlier)
+        dump.summary.accepted -= in_file + earlier
 
 
 def _batch_id(dumps: Sequence[Prepared]) -> str:
@@ -237,8 +248,7 @@ def _settle(stage: Stage, dumps: list[Prepared]) -> None:
     verdicts = versions.compare(stage.lake, hashes, stage.passes, stage.evidence, order)
     if verdicts.is_clean:
         return
-    counts = verdicts.duplicates.group_by("source_sha256").len()
-    _count_duplicates(dict(counts.iter_rows()), dumps)
+    _count_duplicates(verdicts.duplicates, dumps)
     for dump in dumps:
         dump.summary.corrected += verdicts.corrected.get(dump.source.sha256, 0)
     table = stage.lake.table("passes")
@@ -279,10 +289,9 @@ def _commit(stage: Stage, dumps: list[Prepared], met: pl.DataFrame) -> None:
     if new.height:
         table = lake.table("vehicles")
         table.commit([table.write(new, stage.batch_id)])
-    added = [*([stage.passes] if stage.passes else []), *stage.rewritten.values()]
     counts = {d.source.sha256: {"records": d.summary.records, "accepted": d.summary.accepted,
                                 "quarantined": d.summary.quarantined,
                                 "duplicates": d.summary.duplicates} for d in dumps}
-    lake.table("passes").commit(added, remove=list(stage.rewritten),
+    lake.table("passes").commit(stage.added(), remove=list(stage.rewritten),
                                 transactions=[BATCH + stage.batch_id, *sources],
                                 info={"sources": counts})

@@ -6,6 +6,7 @@ import glob
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import polars as pl
 
 from rsd.columns import RUNS, schema
 from rsd.errors import InputRefused, StorageError
-from rsd.intake.source import Source, fingerprint
+from rsd.intake.source import STANDARD_INPUT, Source, sources_of
 from rsd.lake import Lake
 from rsd.pipeline.batch import SOURCE, ingest_batch, refuse
 from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.prepare import Prepared
+from rsd.pipeline.replicates import ReplicateCount
+from rsd.pipeline.spool import spooled
 from rsd.pipeline.summary import FileSummary, RunSummary
 from rsd.pipeline.vehicles import check_key, registered
 from rsd.privacy import VehicleKey
@@ -26,7 +29,6 @@ from rsd.version import VERSION
 SMALL_BYTES = 8 << 20
 _BATCH_BYTES = 48 << 20
 _BATCH_FILES = 1000
-_GZIP_WEIGHT = 8
 
 _PENDING = "pending"
 
@@ -35,14 +37,17 @@ Item = tuple[Source, FileSummary]
 
 
 def ingest(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None = None,
-           progress: Progress | None = None) -> RunSummary:
+           progress: Progress | None = None, refuse_doubtful_units: bool = False) -> RunSummary:
     """Ingest dumps. Every record is accepted, quarantined or a counted duplicate.
 
     Args:
         lake: where to.
-        paths: files, folders (their files), or patterns.
+        paths: files, folders (their files), patterns, or ``"-"`` for standard input. Each member
+            of a zip archive is a dump of its own, named ``archive.zip/member.csv``.
         input_format: a format id that overrides recognition by the header.
         progress: called with bytes done and bytes in all.
+        refuse_doubtful_units: refuse a file whose columns look like another unit than declared; so
+            does the lake's setting of that name.
 
     Returns:
         The account, file by file in the order given.
@@ -52,9 +57,14 @@ def ingest(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None 
         StorageError: nothing can be written.
     """
     named = list(paths)
-    with lake.writer():
-        summary = _ingest(lake, [p for path in named for p in _expand(path)], input_format,
-                          progress)
+    with lake.writer(), ExitStack() as stack:
+        spool: dict[Path, str] = {}
+        if STANDARD_INPUT in map(str, named):
+            spool = dict([stack.enter_context(spooled(lake))])
+        expanded = [p for path in named
+                    for p in (spool if str(path) == STANDARD_INPUT else _expand(path))]
+        summary = _ingest(lake, expanded, spool, input_format, progress,
+                          refuse_doubtful_units or bool(lake.settings["refuse_doubtful_units"]))
     summary.notices += [f"{path}: the folder holds no file" for path in named
                         if Path(path).is_dir() and not list(_expand(path))]
     return summary
@@ -69,8 +79,8 @@ def _expand(path: str | Path) -> list[Path]:
     return [place]
 
 
-def _ingest(lake: Lake, paths: list[Path], input_format: str | None,
-            progress: Progress | None) -> RunSummary:
+def _ingest(lake: Lake, paths: list[Path], spool: dict[Path, str], input_format: str | None,
+            progress: Progress | None, refuse_doubtful_units: bool) -> RunSummary:
     run = RunSummary(uuid.uuid4().hex, datetime.now(UTC).isoformat(timespec="seconds"))
     run.notices += lake.notices
     sizes = {p: p.stat().st_size if p.is_file() else 0 for p in paths}
@@ -87,27 +97,32 @@ def _ingest(lake: Lake, paths: list[Path], input_format: str | None,
     repeated: list[tuple[FileSummary, FileSummary]] = []
     sources: list[Item] = []
     with ThreadPoolExecutor(2, "rsd-hash") as pool:
-        prints = list(pool.map(_fingerprint, paths))
-    for path, (summary, source) in zip(paths, prints, strict=True):
-        run.files.append(summary)
-        size = sizes.pop(path, 0)  # a path that is given twice is read once
-        if source is None or SOURCE + source.sha256 in known:
-            summary.state = "refused" if source is None else "already"
-            tick(size)
-        elif source.sha256 in pending:
-            repeated.append((summary, pending[source.sha256]))
-            tick(size)
-        else:
-            pending[source.sha256] = summary
-            sources.append((source, summary))
+        found = list(pool.map(lambda path: _dumps_of(path, spool.get(path)), paths))
+    for path, members in zip(paths, found, strict=True):
+        rest = sizes.pop(path, 0)  # a path that is given twice is read once
+        for summary, source in members:
+            run.files.append(summary)
+            if source is None or SOURCE + source.sha256 in known:
+                summary.state = "refused" if source is None else "already"
+            elif source.sha256 in pending:
+                repeated.append((summary, pending[source.sha256]))
+            else:
+                pending[source.sha256] = summary
+                sources.append((source, summary))
+                rest -= source.size
+        tick(rest)
     key = VehicleKey.load(lake.key_path)
     check_key(lake, key)
     book, registry = PlateBook(key), registered(lake)
+    replicated = ReplicateCount(lake)
     try:
         for batch in _batches(sources):
-            dumps = list(_opened(batch, lake, input_format, tick))
-            _ingest_one(lake, dumps, book, registry, tick)
+            dumps = list(_opened(batch, lake, input_format, tick,
+                                 refuse_doubtful_units))
+            _ingest_one(lake, dumps, book, registry, tick, replicated)
     finally:
+        for sha256, summary in pending.items():
+            summary.replicates = replicated.counts[sha256]
         for summary, first in repeated:
             summary.state = "already" if first.state == "done" else first.state
             summary.error = first.error
@@ -115,30 +130,41 @@ def _ingest(lake: Lake, paths: list[Path], input_format: str | None,
     return run
 
 
-def _fingerprint(path: Path) -> tuple[FileSummary, Source | None]:
+def _dumps_of(path: Path, spooled_sha256: str | None,
+              ) -> list[tuple[FileSummary, Source | None]]:
+    label = STANDARD_INPUT if spooled_sha256 else ""
     try:
-        source = fingerprint(path)
+        sources = sources_of(path, label=label, sha256=spooled_sha256)
     except (InputRefused, StorageError) as error:
-        return FileSummary(path.name, state="refused", error=str(error)), None
-    return FileSummary(source.name, source.sha256, state=_PENDING), source
+        return [(FileSummary(label or path.name, state="refused", error=str(error)), None)]
+    return [_begun(source) for source in sources]
+
+
+def _begun(source: Source) -> tuple[FileSummary, Source | None]:
+    notices = list(source.notices)
+    if source.refusal:
+        return FileSummary(source.name, state="refused", error=source.refusal,
+                           notices=notices), None
+    return FileSummary(source.name, source.sha256, state=_PENDING, notices=notices), source
 
 
 def _opened(batch: list[Item], lake: Lake, input_format: str | None,
-            tick: Callable[[int], None]) -> Iterator[Prepared]:
+            tick: Callable[[int], None], refuse_doubtful_units: bool) -> Iterator[Prepared]:
     for source, summary in batch:
         try:
-            yield Prepared.open(source, summary, lake.timezone, input_format)
+            yield Prepared.open(source, summary, lake.timezone, input_format,
+                                refuse_doubtful_units=refuse_doubtful_units)
         except (InputRefused, StorageError) as error:
             summary.state, summary.error = "refused", str(error)
             tick(source.size)
 
 
 def _ingest_one(lake: Lake, dumps: list[Prepared], book: PlateBook, registry: pl.DataFrame,
-                tick: Callable[[int], None]) -> None:
+                tick: Callable[[int], None], replicated: ReplicateCount) -> None:
     if not dumps:
         return
     try:
-        ingest_batch(lake, dumps, book, registry, tick)
+        ingest_batch(lake, dumps, book, registry, tick, replicated)
     except InputRefused as error:  # the only dump of its batch
         refuse(dumps[0], error)
         tick(dumps[0].source.size)
@@ -149,7 +175,7 @@ def _batches(sources: list[Item]) -> Iterator[list[Item]]:
     together: list[Item] = []
     weight = 0
     for item in sources:
-        size = item[0].size * (_GZIP_WEIGHT if item[0].is_packed else 1)
+        size = item[0].weight
         if size > SMALL_BYTES:
             if together:
                 yield together

@@ -73,10 +73,11 @@ def _compared(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, int]:
 
 
 def run(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None = None,
-        progress: Progress | None = None) -> RunSummary:
+        progress: Progress | None = None, refuse_doubtful_units: bool = False) -> RunSummary:
     """Do the nightly job: `ingest`, then `find_all`; arguments and errors as there."""
     regulations_of(lake)  # a lake whose law cannot be read must say so before the work
     with lake.writer():
-        summary = ingest(lake, paths, input_format=input_format, progress=progress)
+        summary = ingest(lake, paths, input_format=input_format, progress=progress,
+                         refuse_doubtful_units=refuse_doubtful_units)
         _, summary.findings = find_all(lake)
     return summary

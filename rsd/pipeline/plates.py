@@ -10,14 +10,17 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from rsd.columns import PLATE_COLORS
 from rsd.pipeline.hash_index import HashIndex
 from rsd.privacy import VehicleKey, hash_vehicles, normalise_plate_expr, plate_status_expr
 from rsd.reasons import mask
 
 _ANY_PLATE = r"^[\p{L}\p{N}][\p{L}\p{N}\-]{1,14}$"
 _KEYS = ["hash", "check"]
-_TEXTS = pl.Schema({"hash": pl.UInt64, "check": pl.UInt64, "color": pl.String,
-                    "plate": pl.String, "vehicle_id": pl.String})
+_COLOR = pl.Enum(PLATE_COLORS)
+_TEXTS = pl.Schema({"hash": pl.UInt64(), "check": pl.UInt64(), "color": _COLOR,
+                    "plate": pl.String(), "vehicle_id": pl.String()})
+_SPREAD = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: a few colours become far apart
 
 
 class _Texts:
@@ -54,7 +57,8 @@ class PlateBook:
         """Return the vehicles first met after a mark: ``vehicle_id, plate, plate_color``."""
         new = [t.frame.slice(mark.get(kind, 0)) for kind, t in self._texts.items()]
         return pl.concat([pl.DataFrame(schema=_TEXTS), *new]).drop_nulls("vehicle_id").select(
-            "vehicle_id", "plate", plate_color="color").unique("vehicle_id", maintain_order=True)
+            "vehicle_id", "plate", plate_color=pl.col("color").cast(pl.String),
+        ).unique("vehicle_id", maintain_order=True)
 
     def forget_since(self, mark: Mapping[str, int]) -> None:
         """Forget what came after a mark: its records were refused, so nobody has met it."""
@@ -86,10 +90,10 @@ class PlateBook:
 
     def _looked_up(self, passes: pl.DataFrame, kind: str) -> pl.DataFrame:
         """Return ``plate`` and ``vehicle_id`` of each pass."""
-        both = pl.struct("text", "color")
-        asked = passes.select(
-            text=pl.col("plate"), color=pl.col("plate_color").fill_null("unknown"),
-        ).with_columns(hash=both.hash(), check=both.hash(seed=1))
+        color = pl.col("plate_color").cast(_COLOR).fill_null(pl.lit("unknown", _COLOR))
+        spread = pl.col("color").to_physical().cast(pl.UInt64) * pl.lit(_SPREAD, pl.UInt64)
+        asked = passes.select(text=pl.col("plate"), color=color).with_columns(
+            hash=pl.col("text").hash() ^ spread, check=pl.col("text").hash(seed=1) ^ spread)
         texts = self._texts.setdefault(kind, _Texts())
         hashes = asked["hash"].to_numpy()
         positions = texts.index.lookup(hashes)
@@ -110,7 +114,7 @@ class PlateBook:
         is_plate = (plate_status_expr("plate") == "recognised" if kind == "cn"
                     else pl.col("plate").str.contains(_ANY_PLATE))
         judged = normal.with_columns(is_plate=is_plate.fill_null(value=False))
-        plates = judged.filter("is_plate").with_columns(plate_color="color")
+        plates = judged.filter("is_plate").with_columns(plate_color=pl.col("color").cast(pl.String))
         named = plates.with_columns(hash_vehicles(self._key, plates)).select(_TEXTS.names())
         nothing = judged.filter(~pl.col("is_plate")).with_columns(
             plate=pl.lit(None, pl.String), vehicle_id=pl.lit(None, pl.String))

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from rsd.columns import QUARANTINE, REPORTED, empty, schema
+from rsd.columns import PASSES, QUARANTINE, REPORTED, empty, travelling
+from rsd.errors import InputRefused
+from rsd.intake.ranges import Doubt, RangeProfile
 from rsd.intake.records import Reader
 from rsd.intake.source import Source
 from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.summary import FileSummary
 from rsd.reasons import mask
 
-PREPARED = pl.Schema([*schema(REPORTED).items(), ("vehicle_id", pl.String),
-                      ("source_sha256", pl.String)])
+PREPARED = pl.Schema([*travelling(REPORTED).items(), ("vehicle_id", pl.String()),
+                      ("source_sha256", travelling(PASSES)["source_sha256"])])
 """Columns of a prepared frame: REPORTED and two keys."""
 
 CONTENT = [n for n in PREPARED.names() if n not in ("source_line", "source_sha256", "plate")]
@@ -34,27 +36,35 @@ class Prepared:
     source: Source
     reader: Reader
     summary: FileSummary
+    profile: RangeProfile
+    refuse_doubtful_units: bool = False
+    doubts: list[Doubt] = field(default_factory=list)
     quarantine: list[pl.DataFrame] = field(default_factory=list)
     ids: list[pl.Series] = field(default_factory=list)
     _colors: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @classmethod
     def open(cls, source: Source, summary: FileSummary, timezone: str,
-             format_id: str | None) -> Prepared:
+             format_id: str | None, *, refuse_doubtful_units: bool = False) -> Prepared:
         """Open a dump and recognise its format; InputRefused as `Reader` says."""
         reader = Reader(source, timezone, format_id)
         summary.format, summary.ignored_columns = reader.format.id, reader.layout.ignored
-        return cls(source, reader, summary)
+        return cls(source, reader, summary, RangeProfile.of(reader.layout),
+                   refuse_doubtful_units)
 
     def frames(self, book: PlateBook) -> Iterator[pl.DataFrame]:
-        """Yield prepared frames of the accepted records, exact repeats of a chunk taken out."""
+        """Yield prepared frames of the accepted records, exact repeats of a chunk taken out.
+
+        Raises InputRefused after the last one where a unit is in doubt and the policy refuses that.
+        """
         plates = self.reader.format.plates
         for records in self.reader:
             reported = records.frame
+            self.profile.add(reported)
             if plates == "none":
                 reported = _mark_near_repeats(reported)
             frame = book.assign(reported, plates).with_columns(
-                source_sha256=pl.lit(self.source.sha256))
+                source_sha256=pl.lit(self.source.sha256, PREPARED["source_sha256"]))
             frame = with_record_ids(frame).select(PREPARED.names())
             self.summary.records += frame.height + records.quarantine.height
             self.summary.quarantined += records.quarantine.height
@@ -64,9 +74,10 @@ class Prepared:
             self._count_colors(frame)
             kept = drop_repeats(frame)
             self.ids.append(kept["record_id"].hash())
-            self.summary.duplicates += frame.height - kept.height
+            self.summary.count_duplicates(in_file=frame.height - kept.height)
             self.summary.accepted += kept.height
             yield kept
+        self._judge_units()
 
     def quarantined(self) -> pl.DataFrame:
         """Return what was quarantined so far."""
@@ -78,8 +89,19 @@ class Prepared:
         for kind, color, number in counts.iter_rows():
             self._colors[kind, color] += number
 
+    def _judge_units(self) -> None:
+        self.doubts = self.profile.findings()
+        self.profile.clear()  # it holds on to the frames
+        if self.doubts and self.refuse_doubtful_units:
+            raise InputRefused(
+                "units are in doubt", where=self.source.name, found=" ".join(map(str, self.doubts)),
+                expected="columns in the units that the format declares",
+                remedy="Correct file or format; or take it as it is, with the doubt as a notice, "
+                       "by refuse_doubtful_units = false.")
+
     def note_contradictions(self) -> None:
-        """Report a plate-colour numbering that contradicts the plate types of the file."""
+        """Report units in doubt, and plate colours that contradict the plate types of the file."""
+        self.summary.notices += [f"unit in doubt: {d}" for d in self.doubts]
         for kind, expected in _PLATE_TYPE_COLOR.items():
             colors = {c: n for (k, c), n in self._colors.items() if k == kind}
             total = sum(colors.values())
@@ -113,15 +135,24 @@ def with_record_ids(frame: pl.DataFrame) -> pl.DataFrame:
 
 def drop_repeats(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame without records that stand earlier in it with the same id and content."""
+    found = repeats(frame)
+    if found.is_empty():
+        return frame
+    keys = ["source_sha256", "source_line"]
+    return frame.join(found, on=keys, how="anti", maintain_order="left")
+
+
+def repeats(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return ``source_sha256, source_line, in_file`` of records that stand earlier in the frame.
+
+    ``in_file``: one of the same file does.
+    """
     ids = frame["record_id"].hash()
-    if ids.n_unique() == ids.len():
-        return frame
-    twice = frame.filter(ids.is_duplicated())
-    repeats = twice.filter(~pl.struct(CONTENT).is_first_distinct())
-    if repeats.is_empty():
-        return frame
-    keys = repeats.select("source_sha256", "source_line")
-    return frame.join(keys, on=keys.columns, how="anti", maintain_order="left")
+    suspects = frame.clear() if ids.n_unique() == ids.len() else frame.filter(ids.is_duplicated())
+    judged = suspects.select(
+        "source_sha256", "source_line", is_repeat=~pl.struct(CONTENT).is_first_distinct(),
+        in_file=~pl.struct(*CONTENT, "source_sha256").is_first_distinct())
+    return judged.filter("is_repeat").drop("is_repeat")
 
 
 def _mark_near_repeats(reported: pl.DataFrame) -> pl.DataFrame:

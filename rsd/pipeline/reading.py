@@ -14,14 +14,18 @@ from rsd.columns import OPEN_TABLES, POLLUTANTS
 from rsd.errors import PolicyRefusal, UsageError
 from rsd.exports.lists import check_suffix, export_findings
 from rsd.exports.safety import text_of_bytes
+from rsd.intake import utf16
 from rsd.lake import Lake
 from rsd.law import judge
 from rsd.law.rulebook import Regulation
 from rsd.pipeline.masking import mask_plates_in_text
 from rsd.pipeline.nightly import regulations_of
+from rsd.pipeline.replicates import nearness
 from rsd.privacy import VehicleKey, normalise_plate_expr, vehicle_ids
 from rsd.storage import disk
 from rsd.version import VERSION
+
+_SHORTEST_UTF16_PLATE = 8  # bytes
 
 
 def verdict_sql(regulations: Sequence[Regulation]) -> dict[str, dict[str, str]]:
@@ -43,7 +47,8 @@ def verdict_sql(regulations: Sequence[Regulation]) -> dict[str, dict[str, str]]:
 def open_views(lake: Lake) -> Iterator[sql.Session]:
     """Open the analyst's views on a lake; no plate is behind them."""
     files = {name: lake.visible_files(name) for name in OPEN_TABLES}
-    with sql.open_session(files, verdict_sql(regulations_of(lake))) as session:
+    with sql.open_session(files, verdict_sql(regulations_of(lake)),
+                          near=nearness(lake)) as session:
         yield session
 
 
@@ -159,7 +164,15 @@ def quarantine(lake: Lake, *, show_plates: bool = False) -> pl.DataFrame:
 
 
 def _shown(raw: bytes, reason: str) -> str:
-    """Return a raw record as text; GB18030 is tried where it is not the text that is at fault."""
+    """Return a raw record as text; GB18030 is tried where it is not the text that is at fault.
+
+    UTF-16 is told by its zeros, which must not stand inside a plate when plates are masked.
+    """
+    if len(raw) >= _SHORTEST_UTF16_PLATE:
+        if (codec := utf16.by_zeros(raw)) is not None:
+            return raw.decode(codec, "backslashreplace")
+        if 5 * raw.count(0) > len(raw):
+            return text_of_bytes(raw.replace(b"\0", b""))
     if not reason.startswith("not_text"):
         for encoding in ("utf-8", "gb18030"):
             try:

@@ -8,7 +8,8 @@ from typing import Any
 
 from rsd.errors import IntegrityError
 
-_COUNTS = ("records", "accepted", "quarantined", "duplicates", "corrected", "blank")
+_COUNTS = ("records", "accepted", "quarantined", "duplicates", "duplicates_in_file",
+           "duplicates_earlier", "corrected", "replicates", "blank")
 
 
 @dataclass
@@ -17,6 +18,10 @@ class FileSummary:
 
     ``state`` is ``done``, ``already`` (the same bytes were ingested before: nothing changed, all
     counts are 0) or ``refused`` (``error`` says why).
+
+    Of the duplicates, those ``in_file`` stand earlier in the same file, whatever else is known of
+    them; the other ones (``earlier``) in another file of this or an earlier run. ``replicates``:
+    of the accepted, those that another instrument recorded too (`rsd.pipeline.replicates`).
     """
 
     file: str
@@ -26,7 +31,10 @@ class FileSummary:
     accepted: int = 0
     quarantined: int = 0
     duplicates: int = 0
+    duplicates_in_file: int = 0
+    duplicates_earlier: int = 0
     corrected: int = 0
+    replicates: int = 0
     blank: int = 0
     state: str = "done"
     error: str | None = None
@@ -38,12 +46,25 @@ class FileSummary:
         for name in _COUNTS:
             setattr(self, name, 0)
 
+    def count_duplicates(self, *, in_file: int = 0, earlier: int = 0) -> None:
+        """Count duplicates of either kind."""
+        self.duplicates += in_file + earlier
+        self.duplicates_in_file += in_file
+        self.duplicates_earlier += earlier
+
     def check(self) -> None:
         """Assert that every record is accounted for.
 
         Raises:
-            IntegrityError: records are not accepted + quarantined + duplicates.
+            IntegrityError: records are not accepted + quarantined + duplicates, or duplicates are
+                not those in the file + earlier ones.
         """
+        if self.duplicates != self.duplicates_in_file + self.duplicates_earlier:
+            raise IntegrityError(
+                "the duplicates are not told apart; nothing of the file was stored",
+                where=self.file, expected=f"{self.duplicates} duplicates",
+                found=f"{self.duplicates_in_file} in the file + {self.duplicates_earlier} earlier",
+                remedy="This is a fault of rsd: please report it with the file's header.")
         if self.records != self.accepted + self.quarantined + self.duplicates:
             raise IntegrityError(
                 "the account does not balance; nothing of the file was stored", where=self.file,

@@ -30,7 +30,10 @@ _FROM_INTAKE = mask("SENTINEL", "CLOCK_REPAIRED", "plate_unreadable")
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What comparing told. Frames of `KEY` columns; ``corrected`` counts by source."""
+    """What comparing told. Frames of `KEY` columns; ``corrected`` counts by source.
+
+    The duplicates have ``in_file`` too: whether an equal record stands earlier in the same file.
+    """
 
     duplicates: pl.DataFrame
     outdated: pl.DataFrame
@@ -44,7 +47,7 @@ class Verdicts:
 
 def _nothing() -> Verdicts:
     keys = pl.DataFrame(schema={"source_sha256": pl.String, "source_line": pl.Int64})
-    return Verdicts(keys, keys, {})
+    return Verdicts(keys.with_columns(in_file=pl.lit(value=False)), keys, {})
 
 
 def compare(lake: Lake, hashes: pl.Series, passes: Path, evidence: list[Path],
@@ -96,8 +99,10 @@ def _judge(new: pl.DataFrame, stored: pl.DataFrame) -> Verdicts:
     rows = pl.concat([stored, new]).sort("rank", "source_line", nulls_last=False).with_row_index(
         "at")
     is_new = pl.col("rank").is_not_null()
+    content = ("record_id", "content")
     rows = rows.with_columns(
-        is_duplicate=is_new & (pl.col("at") != pl.col("at").min().over("record_id", "content")))
+        is_duplicate=is_new & (pl.col("at") != pl.col("at").min().over(content)),
+        in_file=pl.col("at") != pl.col("at").min().over(*content, "source_sha256"))
     versions = rows.filter(~pl.col("is_duplicate")).with_columns(
         last_new=pl.col("at").filter(is_new).max().over("record_id"),
         first=pl.col("at").min().over("record_id"))
@@ -106,7 +111,7 @@ def _judge(new: pl.DataFrame, stored: pl.DataFrame) -> Verdicts:
         & pl.col("is_current"))
     corrected = versions.filter(is_new & (pl.col("at") != pl.col("first")))
     counts = corrected.group_by("source_sha256").len()
-    return Verdicts(rows.filter("is_duplicate").select(KEY), outdated.select(KEY),
+    return Verdicts(rows.filter("is_duplicate").select(*KEY, "in_file"), outdated.select(KEY),
                     dict(counts.iter_rows()))
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from rsd import quality
 from rsd.clock import constant_offset, to_utc
-from rsd.columns import PASSES
+from rsd.columns import PASSES, REPORTED, travelling
 from rsd.scoring.attributes import identity, look_up, place, registry_facts, site_facts
 from rsd.scoring.clock import clock
 from rsd.scoring.gases import concentrations, masses, motion, nox, ratios
@@ -26,11 +26,17 @@ def score(
 ) -> pl.LazyFrame:
     """Return the scored passes, with exactly the columns of `PASSES`, a row a record, in order.
 
+    Texts of few values are categories (`rsd.columns.travelling`).
+
     ``reported`` has the columns of `REPORTED` with a ``record_id`` that is not null, and
     ``vehicle_id`` (null without a plate) and ``source_sha256``; ``sites`` those of `SITES`;
     ``vehicles`` those of `VEHICLES`. Raises IntegrityError where ``site_id`` or ``vehicle_id``
     is no key of its table.
     """
+    given = reported.collect_schema()
+    types = {**travelling(PASSES), **travelling(REPORTED)}
+    reported = reported.cast({n: types[n] for n, t in given.items()
+                              if n in types and t != types[n]})
     profile = quality.load_profile(rules.quality_profile)
     plates = rules.local_plates if rules.has_plates else ()
     frame = look_up(reported, "site_id", site_facts(sites), "_site_")

@@ -8,10 +8,12 @@ from operator import or_
 
 import polars as pl
 
+from rsd.columns import PASSES, travelling
 from rsd.errors import IntegrityError
 
 MAX_SLOPE_DEG = degrees(atan(0.12))
 """Slopes beyond 12 % are not used (practice of remote sensing, from memory)."""
+_TYPES = travelling(PASSES)
 _REGISTRY = ("vehicle_class", "fuel", "emission_stage", "first_registered", "use")
 
 
@@ -41,15 +43,15 @@ def look_up(frame: pl.LazyFrame, key: str, small: pl.DataFrame, prefix: str) -> 
 
 def site_facts(sites: pl.DataFrame) -> pl.DataFrame:
     """Return what a pass takes from its site: segment (the site itself where blank) and slope."""
-    segment = pl.coalesce("road_segment", "site_id").alias("segment")
+    segment = pl.coalesce("road_segment", "site_id").cast(_TYPES["road_segment"]).alias("segment")
     return sites.select("site_id", segment, "slope_deg")
 
 
 def registry_facts(vehicles: pl.DataFrame) -> pl.DataFrame:
     """Return what a pass takes from the registry; null where it is silent or says "unknown"."""
     known = [
-        pl.col(name).replace("unknown", None) if vehicles.schema[name] == pl.String
-        else pl.col(name) for name in _REGISTRY
+        pl.col(name).replace("unknown", None).cast(_TYPES[name])
+        if vehicles.schema[name] == pl.String else pl.col(name) for name in _REGISTRY
     ]  # fmt: skip
     return vehicles.select("vehicle_id", *known).filter(
         pl.any_horizontal(pl.col(name).is_not_null() for name in _REGISTRY)
@@ -78,8 +80,8 @@ def identity(local_plates: tuple[str, ...]) -> list[pl.Expr]:
             ("use", "use_reported"),
         )
     }
-    merged["vehicle_class"] = merged["vehicle_class"].fill_null("unknown")
-    merged["fuel"] = merged["fuel"].fill_null("unknown")
+    for name in ("vehicle_class", "fuel"):
+        merged[name] = merged[name].fill_null(pl.lit("unknown", _TYPES[name]))
     local = [pl.col("plate").str.starts_with(prefix) for prefix in local_plates if prefix]
     is_local = reduce(or_, local) if local else pl.lit(None, pl.Boolean)
     return [is_local.alias("is_local"), *(expr.alias(name) for name, expr in merged.items())]

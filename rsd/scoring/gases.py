@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import polars as pl
 
+from rsd.columns import PASSES, travelling
 from rsd.physics.concentration import (
     co2_pct_cn042,
     co2_pct_feat121,
@@ -40,6 +41,7 @@ RATIO_TOLERANCE = 0.005
 record. Differences within the rounding of the concentration do not count:"""
 ROUNDING = {"co": 0.01, "hc": 1.0, "no": 1.0, "no2": 1.0}
 """Rounding of concentrations as platforms store them: CO in %, the others in ppm."""
+_TYPES = travelling(PASSES)
 CONCENTRATION = {"co": "co_pct", "hc": "hc_ppm", "no": "no_ppm", "no2": "no2_ppm"}
 
 
@@ -99,14 +101,18 @@ def _derived_from(co2_denominator: str, concentrations: pl.Expr) -> pl.Expr:
     ratios, has_co2 = pl.col("_ratios_derived"), pl.col("_co2_positive_pct").is_not_null()
     return (
         pl.when(concentrations & ~has_co2)
-        .then(pl.lit(f"ratios:{co2_denominator}"))
+        .then(_label("derived_from", f"ratios:{co2_denominator}"))
         .when(concentrations & ratios)
-        .then(pl.lit("ratios:co2_pct+concentrations"))
+        .then(_label("derived_from", "ratios:co2_pct+concentrations"))
         .when(concentrations)
-        .then(pl.lit("ratios:co2_pct"))
+        .then(_label("derived_from", "ratios:co2_pct"))
         .when(ratios)
-        .then(pl.lit("concentrations"))
+        .then(_label("derived_from", "concentrations"))
     )
+
+
+def _label(column: str, value: str) -> pl.Expr:
+    return pl.lit(value, _TYPES[column])
 
 
 def _convention(name: str) -> Convention:
@@ -136,7 +142,7 @@ def masses(convention_name: str, impute_nox: bool) -> list[pl.Expr]:
     fraction = _no2_fraction() if impute_nox else pl.lit(None, pl.Float64)
     single: dict[str, Callable[..., Any]] = {"no": no_g_kg, "no2": no2_g_kg, "nh3": nh3_g_kg}
     return [
-        pl.lit(convention.name).alias("convention"),
+        _label("convention", convention.name).alias("convention"),
         co_g_kg(co, hc, convention).alias("co_g_kg"),
         hc_g_kg(co, pl.col("hc_co2"), convention).alias("hc_g_kg"),
         *(mass(co, hc, pl.col(f"{gas}_co2"), convention).alias(f"{gas}_g_kg")
@@ -152,8 +158,8 @@ def nox(convention_name: str) -> list[pl.Expr]:
     measured = nox_g_kg_from_no_no2(no, pl.col("no2_g_kg"), convention)
     imputed = nox_as_no2_imputed(no, pl.col("_no2_fraction"), convention)
     source = (
-        pl.when(measured.is_not_null()).then(pl.lit("measured"))
-        .when(imputed.is_not_null()).then(pl.lit("imputed"))
+        pl.when(measured.is_not_null()).then(_label("nox_source", "measured"))
+        .when(imputed.is_not_null()).then(_label("nox_source", "imputed"))
     )  # fmt: skip
     return [pl.coalesce(measured, imputed).alias("nox_g_kg"), source.alias("nox_source")]
 

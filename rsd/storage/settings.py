@@ -32,7 +32,10 @@ SETTINGS: dict[str, Setting] = {
     "quality_profile": Setting("", "quality profile; blank: the one of the dump's format"),
     "convention": Setting("", "named g/kg convention; blank: the one of the dump's format"),
     "max_quarantine": Setting(0.05, "quarantined share of a file above which a run ends with 4"),
+    "refuse_doubtful_units": Setting(False, "refuse a file whose columns look like another unit"),
     "min_vehicles": Setting(0, "groups of fewer vehicles are suppressed"),
+    "replicate_seconds": Setting(10.0, "most seconds between two passes of one event"),
+    "replicate_distance_m": Setting(30.0, "most metres between two sites at one place"),
 }
 """Key → setting. A new setting is one line here."""
 

@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +31,8 @@ COMPACTED = "compacted"
 """Beginning of the batch id of files that hold rows of committed batches only."""
 
 ROW_GROUP_SIZE = 131_072  # rows; measured flat between 64 k and 1 M, small enough to stream
+_ARROW_SCHEMA = "ARROW:schema"  # key of a Parquet file's metadata
+_LABELS = (pl.Categorical, pl.Enum)
 _STATISTICS = ("measured_at", "record_id")  # columns whose range the log keeps
 _BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _DATA_FILE = re.compile(r"part-([A-Za-z0-9][A-Za-z0-9_.-]*)-\d{5}-[0-9a-f]{8}\.parquet")
@@ -151,14 +155,18 @@ class Table:
         return self.folder / f"part-{batch_id}-{unique}.parquet"
 
     def write(self, frame: pl.DataFrame | pl.LazyFrame, batch_id: str) -> Path:
-        """Write rows of exactly the declared columns to a new, durable, uncommitted file."""
+        """Write rows of exactly the declared columns to a new, durable, uncommitted file.
+
+        A text column may come as categories; what is stored is text.
+        """
         lazy = frame.lazy()
-        self._check_columns(lazy.collect_schema(), f"{self.name}, batch {batch_id}")
+        self._check_columns(lazy.collect_schema(), f"{self.name}, batch {batch_id}",
+                            lenient=True)
         path = self.new_file(batch_id)
         try:
             lazy.select(self.schema.names()).sink_parquet(
                 path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_SIZE,
-                sync_on_close="all",
+                sync_on_close="all", metadata={_ARROW_SCHEMA: self._arrow_schema},
             )
         except BaseException as error:
             with contextlib.suppress(OSError):
@@ -168,6 +176,13 @@ class Table:
                 raise
             raise disk.storage_error(number, path, "the rows cannot be written") from error
         return path
+
+    @cached_property
+    def _arrow_schema(self) -> str:
+        """The declared types as Arrow writes them: categories of a writer are none of a reader."""
+        stream = BytesIO()
+        pl.DataFrame(schema=self.schema).write_parquet(stream)
+        return pl.read_parquet_metadata(stream.getvalue())[_ARROW_SCHEMA]
 
     def commit(
         self, add: Sequence[Path], *, remove: Sequence[Path] = (),
@@ -287,9 +302,10 @@ class Table:
                                  found=str(error).partition("\n")[0]) from error
         return log.statistics(facts, columns)
 
-    def _check_columns(self, given: Mapping[str, Any], where: str) -> None:
+    def _check_columns(self, given: Mapping[str, Any], where: str, *,
+                       lenient: bool = False) -> None:
         wrong = [f"{n} is {given[n]}" for n, t in self.schema.items() if n in given
-                 and given[n] != t]
+                 and given[n] != t and not (lenient and t == pl.String and given[n] in _LABELS)]
         wrong += [f"no {name}" for name in self.schema if name not in given]
         wrong += [f"undeclared {name}" for name in given if name not in self.schema]
         if wrong:

@@ -100,6 +100,7 @@ def ingest(lake: Path, dumps: tuple[str, ...], input_format: str | None,
 
 def _ingest(work: Callable[..., Result], path: Path, dumps: tuple[str, ...],
             input_format: str | None, name: str, refuse_doubtful_units: bool) -> Result:
+    from cli.memory import keep_memory
     from cli.progress import progress
     from rsd.intake.formats import get_format
     from rsd.lake import Lake
@@ -107,6 +108,7 @@ def _ingest(work: Callable[..., Result], path: Path, dumps: tuple[str, ...],
     if input_format is not None:
         get_format(input_format)
     lake = Lake.open(path)
+    keep_memory()
     with progress(name, None, "bytes") as tick:
         return work(lake, dumps, input_format=input_format, progress=tick,
                     refuse_doubtful_units=refuse_doubtful_units)

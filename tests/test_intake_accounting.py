@@ -8,6 +8,7 @@ on where chunks end nor on whether a chunk is proven whole or read record by rec
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from unittest.mock import patch
 
 import counter
@@ -34,9 +35,9 @@ PIECES = [b'"', b'"', b",", b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"\xfe", b" "
           b"\n\t\x0b\x0c\n", b"\x1c", b",,", b'"\n', b'\n"']
 
 # Each trap of a value with what only looks like it: a cell of any column may be one.
-TRAPS = ["3.7", "0x10", "1_000", "NaN", "inf", "-inf", "1e400", "1e-400", " 5", "5 ", "５０．５",
-         "5²",
-         "-0", "+1", ".5", "5.", "1E+3", "--1", "１e3", "٣", "infinity", "1e", "\u30005", "5\u00a0",
+TRAPS = ["", "3.7", "0x10", "1_000", "NaN", "inf", "-inf", "1e400", "1e-400", " 5", "5 ",
+         "５０．５", "5²", "-0", "+1", ".5", "5.", "1E+3", "--1", "１e3", "٣", "infinity", "1e",
+         "\u30005", "5\u00a0",
          "\u2007", "\x1c5", "007", "9" * 30, "9" * 400, "\ufffd", "\ufeff", "e5", "½", " ",
          "\u3000",
          "２０１９-02-28", "2019-02-29", "2019-2-8", "0000-01-01", "9999-12-31", "2019-02-28 ",
@@ -314,6 +315,33 @@ def test_damage_in_its_place(case: str) -> None:
 def test_a_quoted_field_may_have_a_mebibyte_as_any_other() -> None:
     data = dump(A, f'{LONG}"{"x" * (1 << 20)}"', B)
     assert_counted(read(data), data)
+
+
+@pytest.mark.parametrize(("case", "reason"), [
+    ("header again behind a mark", "impossible_time"), ("header quoted", "impossible_time"),
+    ("torn, and only the line end lacks", "torn_last_record"),
+    ("short and long rows that cancel out", "wrong_field_count"),
+    ("field of 1 MiB and a byte", "field_too_long"),
+    ("a quoted record with NUL over lines", "nul_byte"),
+    ("no text far behind and far before", "not_text"),
+    ("a quote open for 101 lines", "unbalanced_quote"),
+])
+def test_the_reason_is_told(case: str, reason: str) -> None:
+    assert read(LARGE[case]).bad[0][1] == reason
+
+
+def test_a_repeated_header_is_told_from_a_bad_record() -> None:
+    quoted = ",".join(f'"{name}"' for name in HEAD.split(","))
+    for head in (HEAD, quoted):
+        data = "\n".join([head, A, head, B, ""]).encode("utf-8-sig")
+        assert read(data).bad == [(3, "repeated_header", None)]
+
+
+def test_a_blank_behind_the_last_record_of_a_format_that_needs_no_line_end() -> None:
+    sample = Path(__file__).resolve().parents[1] / "sample_data" / "feat.csv"
+    data = b"".join(sample.read_bytes().splitlines(keepends=True)[:3])
+    for tail in (b"", b" ", b"\t", b" \n", b" \r"):
+        assert_same(read(data.rstrip(b"\r\n") + tail), read(data))
 
 
 def test_utf16_is_counted_as_its_twin() -> None:

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from intake_reading import SHANGHAI, read
 from polars.testing import assert_frame_equal
 
+from rsd.columns import REPORTED, schema
 from rsd.intake import damaged
+from rsd.intake.chunks import Chunk
 from rsd.intake.formats import get_format, split_header
 from rsd.intake.layout import Layout
 from rsd.intake.passes import to_reported
-from rsd.intake.source import Chunk
 
 HEADS = {
     "rsd": "site_id,measured_at,plate,speed_km_h,ringelmann,fuel,first_registered,note",
@@ -68,7 +69,7 @@ def record_by_record(format_id: str, data: bytes) -> tuple[pl.DataFrame, damaged
     chunk = Chunk(text[length:], len(data) - len(text) + length)
     encoding = "utf-8" if data != text or format_id == "conox" else "gb18030"
     result = damaged.read(chunk, layout, encoding, 2, head, more_follows=False)
-    return to_reported(result.frame, layout), result
+    return to_reported(result.frame, layout).cast(dict(schema(REPORTED))), result
 
 
 @settings(max_examples=EXAMPLES)
@@ -112,3 +113,17 @@ def test_the_reader_works_one_chunk_ahead_and_stays_in_order() -> None:
     assert account.accepted == [k + 2 for k in range(300) if k % 17]
     assert [line for line, *_ in account.bad] == [k + 2 for k in range(0, 300, 17)]
     assert account.column("speed_km_h") == [float(k) for k in range(300) if k % 17]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_each_line_that_is_no_text_is_found_wherever_it_stands(
+        encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(damaged, "_DECODED_BYTES", 150)
+    rows = [f"桥,2024-05-01 10:00:{k % 60:02d},闽{k},{k},1,diesel,,n".encode(encoding)
+            for k in range(100)]
+    for k in (0, 3, 4, 31, 50, 51, 99):
+        rows[k] += b"\xff"
+    data = b"\n".join([HEADS["rsd"].encode(), *rows, b""])
+    account = read(data)
+    assert account.bad == [(k + 2, "not_text", None) for k in (0, 3, 4, 31, 50, 51, 99)]
+    assert account.column("plate") == [f"闽{line - 2}" for line in account.accepted]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rsd.intake.lines import (
     MAX_FIELD_BYTES,
+    are_simply_quoted,
     count_in_lines,
     find_bytes,
     find_lines,
@@ -47,6 +48,28 @@ def test_kept_lines_end_with_lf(data: bytes, chance) -> None:
     kept = keep_lines(data, lines, np.array(keep, bool))
     wanted = [x for x, is_kept in zip(data.splitlines(), keep, strict=True) if is_kept]
     assert kept == b"".join(x + b"\n" for x in wanted)
+
+
+def simply_quoted(data: bytes) -> list[bool]:
+    return are_simply_quoted(data, find_bytes(data, 0x22), find_bytes(data, 0x2C),
+                             find_lines(data)).tolist()
+
+
+def test_quotes_around_whole_cells_can_be_left_out() -> None:
+    simple = [b'"a",b', b'"a","b"', b'"",""', b'a,"b c"', b'""']
+    meant = [b'"a,b"', b'a"b', b'"a"b,c', b'"a""b"', b'"a', b'a",b', b'a,b"', b'"a"",b"', b"a,b"]
+    for end in (b"\n", b"\r\n", b"\r"):
+        lines = [line for pair in zip(simple * 2, meant, strict=False) for line in pair]
+        wanted = [line in simple for line in lines]
+        assert simply_quoted(end.join(lines)) == wanted
+
+
+@given(messy_bytes)
+def test_only_quotes_that_mean_nothing_are_left_out(data: bytes) -> None:
+    for line, is_simple in zip(data.splitlines(), simply_quoted(data), strict=True):
+        text = line.decode("latin-1")
+        if is_simple:
+            assert split_fields(text) == text.replace('"', "").split(",")
 
 
 @given(st.lists(st.text(st.sampled_from('a,"é \n'), max_size=6), min_size=1, max_size=5))
@@ -97,6 +120,13 @@ def test_an_open_quote_takes_the_next_lines() -> None:
 def test_a_quote_that_closes_with_another_number_of_fields_costs_one_line() -> None:
     found = joined(b'a,"b\nc,d\ne",f,g\n')
     assert (found.count, found.fields, found.is_open) == (1, None, False)
+
+
+def test_two_stray_quotes_do_not_make_one_record_of_whole_lines() -> None:
+    found = joined(b'a,"b,c\nd,e,f\ng,h",i\n')
+    assert (found.count, found.fields, found.is_open) == (1, None, False)
+    found = joined(b'a,b,"c\nd,e"\n')  # the cell holds a comma, but not as many as a record
+    assert (found.count, found.fields) == (2, ["a", "b", "c\nd,e"])
 
 
 def test_a_line_that_is_complete_keeps_its_fields_whatever_their_number() -> None:

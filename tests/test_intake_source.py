@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from intake_reading import read_path
 
 from rsd.errors import InputRefused, StorageError
+from rsd.intake import chunks as chunks_module
 from rsd.intake import packings, source
 from rsd.intake.source import fingerprint, stream_chunks
 
@@ -124,7 +125,7 @@ def test_a_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_bomb_without_line_ends_is_stopped(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "_MAX_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(chunks_module, "_MAX_LINE_BYTES", 1 << 20)
     path = written(tmp_path, gzip.compress(b"a" * (3 << 20)), "dump.csv.gz")
     with pytest.raises(InputRefused, match="a line is too long"):
         chunks(path, 1 << 18)
@@ -209,7 +210,7 @@ def test_an_input_output_error_says_where(tmp_path: Path, monkeypatch: pytest.Mo
     def broken(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(source, "_cut", broken)
+    monkeypatch.setattr(source, "cut_file", broken)
     with pytest.raises(StorageError, match="Input/output error") as caught:
         list(stream_chunks(found))
     assert str(path) in str(caught.value)

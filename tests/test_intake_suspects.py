@@ -15,9 +15,9 @@ from intake_reading import SHANGHAI, read
 from polars.testing import assert_frame_equal
 
 from rsd.intake import cells, damaged, suspects
+from rsd.intake.chunks import Chunk
 from rsd.intake.formats import get_format, split_header
 from rsd.intake.layout import Layout
-from rsd.intake.source import Chunk
 
 LONDON = "Europe/London"
 HEADS = {

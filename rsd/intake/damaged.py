@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from rsd.intake import suspects
+from rsd.intake.chunks import Chunk
 from rsd.intake.layout import Layout
 from rsd.intake.lines import (
     MAX_FIELD_BYTES,
@@ -29,7 +30,6 @@ from rsd.intake.lines import (
     keep_lines,
     line_of,
 )
-from rsd.intake.source import Chunk
 
 _BAD = {"line": pl.Int64, "byte_offset": pl.Int64, "reason": pl.String, "column": pl.String,
         "raw": pl.Binary}

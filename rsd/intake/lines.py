@@ -205,6 +205,8 @@ def join_quoted(data: bytes, lines: Lines, first: int, columns: int, encoding: s
     """Read the record that begins at a line with a quote, over later lines while it is open.
 
     A field that stays open, or closes with another number of fields, condemns its first line only.
+    So does a join of which the first and the last line have the right number of fields alone: a
+    stray quote, closed by a later one, would make one record of them and of all in between.
     """
     limit = min(len(lines), first + _MAX_JOINED_LINES)
     start, end = lines.starts[first], lines.stops[limit - 1]
@@ -216,7 +218,9 @@ def join_quoted(data: bytes, lines: Lines, first: int, columns: int, encoding: s
         fields = split_fields(text, separator)
         if fields is not None:
             # over lines, a stray quote must not swallow records up to the next one
-            fits = last == first or (len(fields) == columns and _walk(text, separator)[1])
+            fits = last == first or (
+                len(fields) == columns and _walk(text, separator)[1]
+                and not _are_two_records(data, lines, first, last, columns, separator))
             return Joined(first, last - first + 1 if fits else 1, fields if fits else None)
         closing = data.find(b'"', lines.nexts[last], end)  # only a line with a quote can close it
         if closing < 0:
@@ -224,6 +228,12 @@ def join_quoted(data: bytes, lines: Lines, first: int, columns: int, encoding: s
         last = int(np.searchsorted(lines.nexts, closing, side="right"))
     is_open = limit == len(lines) and _decoded(data[start:end], encoding)[0] is not None
     return Joined(first, 1, None, is_open)
+
+
+def _are_two_records(data: bytes, lines: Lines, first: int, last: int, columns: int,
+                     separator: str) -> bool:
+    both = (data[lines.starts[k]:lines.stops[k]] for k in (first, last))
+    return all(line.count(separator.encode()) == columns - 1 for line in both)
 
 
 def _decoded(piece: bytes, encoding: str) -> tuple[str | None, str]:

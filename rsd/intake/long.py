@@ -18,12 +18,13 @@ import polars as pl
 
 from rsd.columns import QUARANTINE, REPORTED, empty
 from rsd.errors import InputRefused
+from rsd.intake.chunks import Chunk
 from rsd.intake.codes import fold
 from rsd.intake.format_file import Format, Long, with_basis
 from rsd.intake.layout import Layout
 from rsd.intake.lines import find_lines
 from rsd.intake.passes import to_reported
-from rsd.intake.source import Chunk, Source
+from rsd.intake.source import Source
 from rsd.units import unit_named
 
 _MOST_APART = 1000

@@ -20,11 +20,12 @@ import polars as pl
 from rsd.columns import QUARANTINE, empty
 from rsd.errors import InputRefused
 from rsd.intake import damaged, long, utf16
+from rsd.intake.chunks import Chunk
 from rsd.intake.formats import Format, header_separator, recognise, split_header
 from rsd.intake.layout import Layout
 from rsd.intake.lines import MAX_FIELD_BYTES
 from rsd.intake.passes import to_reported
-from rsd.intake.source import Chunk, Source, beginning, stream_chunks
+from rsd.intake.source import Source, beginning, stream_chunks
 
 _BLOCK_BYTES = 1 << 18
 _SAMPLE_BYTES = 1 << 20

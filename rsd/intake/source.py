@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rsd.errors import InputRefused, StorageError
 from rsd.intake import archive, utf16, workbook
+from rsd.intake.chunks import Chunk, cut, cut_file
 from rsd.intake.packings import (
     GZIP,
     PLAIN,
@@ -34,7 +35,6 @@ CHUNK_BYTES = 16 << 20
 """Size of a chunk: large enough to amortise a parse, small enough to keep memory flat."""
 STANDARD_INPUT = "-"
 """What stands for standard input where a file is named, and in the account."""
-_MAX_LINE_BYTES = 64 << 20
 _HEAD_BYTES = 4096
 _HASH_BYTES = 1 << 20
 _PACKED_WEIGHT = 8
@@ -89,22 +89,6 @@ class Source:
     def weight(self) -> int:
         """Unpacked bytes, guessed where nobody says them."""
         return self.unpacked or self.size * (_PACKED_WEIGHT if self.is_packed else 1)
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Whole lines of a dump. ``torn`` tells that the last one has no line end.
-
-    ``line`` is the physical number of the first chunk's first line. Of UTF-16 the data is the image
-    in UTF-8 (`rsd.intake.utf16`), ``codec`` says so and ``end`` is where in the original it ends.
-    """
-
-    data: bytes
-    offset: int
-    torn: bool = False
-    line: int = 1
-    codec: str | None = None
-    end: int = 0
 
 
 def sources_of(path: Path, *, label: str = "", sha256: str | None = None) -> list[Source]:
@@ -280,13 +264,16 @@ def _broken(source: Source, error: Broken) -> InputRefused:
 
 
 def _chunks(source: Source, stream: Readable, size: int) -> Iterator[Chunk]:
+    if isinstance(stream, BufferedReader) and source.codec is None:
+        yield from cut_file(stream, size, source.where)
+        return
     if source.codec is None:
         line = source.sheet.header_row if source.sheet is not None else 1
-        for chunk in _cut(stream, size, source.where):
+        for chunk in cut(stream, size, source.where):
             yield chunk if line == 1 else replace(chunk, line=line)
         return
     end = 0
-    for chunk in _cut(utf16.Transcoder(stream, source.codec), size, source.where):
+    for chunk in cut(utf16.Transcoder(stream, source.codec), size, source.where):
         end += utf16.original_size(chunk.data)
         yield replace(chunk, codec=source.codec, end=end)
 
@@ -302,25 +289,3 @@ def beginning(source: Source, size: int) -> bytes:
             return stream.read(size)
     except (Broken, InputRefused, OSError):
         return b""
-
-
-def _cut(stream: Readable, size: int, where: str) -> Iterator[Chunk]:
-    offset, rest = 0, b""
-    while block := stream.read(size):
-        data = b"".join((rest, block)) if rest else block
-        cut = data.rfind(b"\n") + 1
-        if cut == 0:  # lone CR line ends: the last CR may still get its LF
-            cut = data.rfind(b"\r", 0, len(data) - 1) + 1
-        if cut == 0:
-            if len(data) > _MAX_LINE_BYTES:
-                raise InputRefused("a line is too long", where=where,
-                                   found=f"more than {len(data)} bytes without a line end",
-                                   expected=f"at most {_MAX_LINE_BYTES}",
-                                   remedy="This is no dump; check the file.")
-            rest = data
-            continue
-        rest = data[cut:]
-        yield Chunk(data[:cut], offset)
-        offset += cut
-    if rest:
-        yield Chunk(rest, offset, torn=rest[-1:] not in b"\r\n")

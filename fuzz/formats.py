@@ -76,10 +76,10 @@ def check_header(line: str) -> None:
     try:
         names = split_header(line)
         found = recognise(names, "a.csv")
+        layout = Layout.of(found, names, "Asia/Shanghai")
     except RsdError as error:
         assert error.where
         return
     assert found.id in formats()
-    assert not found.missing(names)
-    layout = Layout.of(found, names, "Asia/Shanghai")
+    assert layout.time in found.names()
     assert len(set(layout.names)) == len(names)

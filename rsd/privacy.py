@@ -151,6 +151,12 @@ def plate_status_expr(plate: str | pl.Expr) -> pl.Expr:
     return pl.when(is_plate).then(pl.lit("recognised")).otherwise(pl.lit("unreadable"))
 
 
+def plain_plate_expr(text: str | pl.Expr) -> pl.Expr:
+    """Return whether texts are civil Chinese plates as they stand: no normalisation changes them.
+    """
+    return _expr(text).str.contains(_CIVIL_PLATE)
+
+
 def is_military_plate_expr(plate: str | pl.Expr) -> pl.Expr:
     """Say which normalised plates are military or armed police: exempt from export.
 

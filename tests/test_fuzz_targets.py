@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 from fuzz import TARGETS  # noqa: E402
 from fuzz import __main__ as driver  # noqa: E402
 from rsd.errors import RsdError  # noqa: E402
+from rsd.exports.safety import json_blocks  # noqa: E402
 from rsd.intake.format_file import read_format  # noqa: E402
 from rsd.intake.lines import find_lines, keep_lines  # noqa: E402
 from rsd.privacy import normalise_plate_expr  # noqa: E402
@@ -136,6 +137,19 @@ def test_a_format_file_that_lacks_a_key_is_refused_with_its_name(line: str, tmp_
     path.write_text("\n".join(kept), encoding="utf-8")
     with pytest.raises(RsdError, match=r"vendor\.toml"):
         read_format(path)
+
+
+@pytest.mark.xfail(strict=True, reason="DuckDB's infinite dates make Polars panic where they are "
+                                       "written: rsd query ends with a traceback")
+@pytest.mark.parametrize("value", ["'infinity'::DATE", "'-infinity'::TIMESTAMP"])
+def test_an_infinite_date_in_an_answer_is_no_panic(value: str) -> None:
+    session, _, _ = importlib.import_module("fuzz.gate").opened()
+    try:
+        b"".join(json_blocks(session.query(f"SELECT {value} AS t")))
+    except RsdError:
+        pass
+    except pl.exceptions.PanicException as error:
+        raise AssertionError(str(error)) from None
 
 
 @pytest.mark.xfail(strict=True, reason="CR of one kept line and LF of the next become one line end;"

@@ -263,6 +263,10 @@ LARGE = {
     "stray quotes that join to the right number": dump(
         A, 'S1,2024-05-01 10:00:00,"P', 'Q" x,50.5,2,2019-02-28,x', B),
     "a quoted separator": dump(A, 'S1,2024-05-01 10:00:00,"P,1",50.5,2,2019-02-28,"a""b"', B),
+    "quotes within a cell, up to its end": dump(
+        A, 'S1,2024-05-01 10:00:00,P"1",50.5,2,2019-02-28,x', 'S"1",' + B[3:]),
+    "doubled quotes in cells": dump(A, '"S""1",2024-05-01 10:00:00,"""P",50.5,2,2019-02-28,""', B),
+    "doubled quotes over lines": dump(A, QUOTED.format('""\n""'), B),
     "a separator between two lone quotes": dump(
         A, 'S1,2024-05-01 10:00:00,"P,50.5",2,2019-02-28,x', B),
     "text behind a closing quote": dump(A, 'S1,2024-05-01 10:00:00,"P"1,50.5,2,2019-02-28,x', B),
@@ -332,8 +336,8 @@ def test_the_reason_is_told(case: str, reason: str) -> None:
 
 def test_a_repeated_header_is_told_from_a_bad_record() -> None:
     quoted = ",".join(f'"{name}"' for name in HEAD.split(","))
-    for head in (HEAD, quoted):
-        data = "\n".join([head, A, head, B, ""]).encode("utf-8-sig")
+    for head, more in ((HEAD, ""), (quoted, ""), (HEAD + ',"a,b"', ",x")):
+        data = "\n".join([head, A + more, head, B + more, ""]).encode("utf-8-sig")
         assert read(data).bad == [(3, "repeated_header", None)]
 
 
@@ -342,6 +346,15 @@ def test_a_blank_behind_the_last_record_of_a_format_that_needs_no_line_end() -> 
     data = b"".join(sample.read_bytes().splitlines(keepends=True)[:3])
     for tail in (b"", b" ", b"\t", b" \n", b" \r"):
         assert_same(read(data.rstrip(b"\r\n") + tail), read(data))
+
+
+def test_a_block_may_end_between_cr_and_lf() -> None:
+    data = dump(A, B, C).replace(b"\n", b"\r")
+    for number in range(1, 4):
+        ends = [k for k, byte in enumerate(data) if byte == 0x0D]
+        mixed = data[:ends[number] + 1] + b"\n" + data[ends[number] + 1:]
+        assert_same(read(mixed, size=ends[number] + 1), read(mixed))
+        assert_counted(read(mixed, size=ends[number] + 1), mixed)
 
 
 def test_utf16_is_counted_as_its_twin() -> None:

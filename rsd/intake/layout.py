@@ -136,6 +136,12 @@ class Layout:
             return None
         return timed
 
+    def blanks_in_times(self, frame: pl.DataFrame) -> int:
+        """Return how many blanks the times of a strict parse hold: all have one shape."""
+        if self.clock or frame.is_empty():
+            return 0
+        return int(frame.height * frame[self.time][0].count(" "))
+
     def parse_lenient(self, data: bytes) -> pl.DataFrame | None:
         """Parse whole UTF-8 rows; a cell that is not what its column needs is null, as a blank is.
 

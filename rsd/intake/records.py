@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from rsd.columns import QUARANTINE, empty
@@ -136,12 +137,14 @@ class Reader:
         data = chunk.data
         if b"\r" in data and data.count(b"\r") == data.count(b"\r\n"):
             data = data.replace(b"\r\n", b"\n")
-        rows = _count_lines(data, self.layout.separator)
-        text = self._as_utf8(data) if rows is not None else None
-        if rows is None or text is None or (not text.isascii() and _has_wide_blank(text)):
+        counts = _count_lines(data, self.layout.separator)
+        text = self._as_utf8(data) if counts is not None else None
+        if counts is None or text is None or (not text.isascii() and _has_wide_blank(text)):
             return None
+        rows, spaces = counts
         frame = self.layout.parse_strict(text, rows)
-        if frame is None:
+        if frame is None or (spaces != self.layout.blanks_in_times(frame)
+                             and not _is_trimmed(data, self.layout.separator)):
             return None
         numbered = frame.with_columns(source_line=pl.int_range(rows, dtype=pl.Int64))
         return self._reported(numbered)
@@ -238,30 +241,44 @@ def _header_text(head: bytes, source: Source) -> str:
                        remedy="This is no dump; check the file.")
 
 
-def _count_lines(data: bytes, separator: int) -> int | None:
-    """Return the number of lines; None where a quote or control character stands, where a blank
-    begins or ends a cell, or where a line could hold a huge field.
+def _count_lines(data: bytes, separator: int) -> tuple[int, int] | None:
+    """Return the numbers of lines and of blanks; None where a quote or control character stands, or
+    where a line could hold a huge field.
     """
     if b'"' in data:
         return None
     view = np.frombuffer(data, np.uint8)
-    low = []
+    ends, low, spaces, is_dense = 0, 0, 0, True
     for start in range(0, view.size, _BLOCK_BYTES):  # blocks that stay in the processor's cache
-        low.append(np.flatnonzero(view[start:start + _BLOCK_BYTES] < 0x21) + start)
-    places = np.concatenate(low) if low else np.zeros(0, np.int64)
-    found = view[places]
-    ends, spaces = places[found == 0x0A], places[found == 0x20]
-    rows = ends.size + (0 if data.endswith(b"\n") else 1)
-    longest = int(np.diff(ends, prepend=-1).max()) if ends.size else len(data)
-    if places.size != ends.size + spaces.size or longest > MAX_FIELD_BYTES:
+        block = view[start:start + _BLOCK_BYTES]
+        found = int(np.count_nonzero(block == 0x0A))
+        is_dense &= found > 0 or block.size < _BLOCK_BYTES
+        ends += found
+        low += int(np.count_nonzero(block < 0x20))
+        spaces += int(np.count_nonzero(block == 0x20))
+    tabs = 0 if separator != 0x09 else int(np.count_nonzero(view == separator))
+    if low != ends + tabs or not (is_dense or _longest_line(view) <= MAX_FIELD_BYTES):
         return None
-    if not spaces.size:
-        return int(rows)
-    if spaces[0] == 0 or spaces[-1] == view.size - 1:
-        return None
-    beside = np.concatenate([view[spaces - 1], view[spaces + 1]])
-    is_trimmed = not ((beside == separator) | (beside == 0x0A)).any()
-    return int(rows) if is_trimmed else None
+    return ends + (0 if data.endswith(b"\n") else 1), spaces
+
+
+def _longest_line(view: npt.NDArray[np.uint8]) -> int:
+    ends = np.flatnonzero(view == 0x0A)
+    return int(np.diff(ends, prepend=-1, append=view.size).max())
+
+
+def _is_trimmed(data: bytes, separator: int) -> bool:
+    """Say whether no blank begins or ends a cell."""
+    view = np.frombuffer(data, np.uint8)
+    if view[0] == 0x20 or view[-1] == 0x20:
+        return False
+    for start in range(0, view.size, _BLOCK_BYTES):
+        block = view[start:start + _BLOCK_BYTES + 1]
+        is_edge = (block == separator) | (block == 0x0A)
+        is_space = block == 0x20
+        if (is_edge[:-1] & is_space[1:]).any() or (is_space[:-1] & is_edge[1:]).any():
+            return False
+    return True
 
 
 def _has_wide_blank(text: bytes) -> bool:

@@ -12,7 +12,13 @@ import polars as pl
 
 from rsd.columns import PLATE_COLORS
 from rsd.pipeline.hash_index import HashIndex
-from rsd.privacy import VehicleKey, hash_vehicles, normalise_plate_expr, plate_status_expr
+from rsd.privacy import (
+    VehicleKey,
+    hash_vehicles,
+    normalise_plate_expr,
+    plain_plate_expr,
+    plate_status_expr,
+)
 from rsd.reasons import mask
 
 _ANY_PLATE = r"^[\p{L}\p{N}][\p{L}\p{N}\-]{1,14}$"
@@ -110,12 +116,21 @@ class PlateBook:
         return asked.select(_KEYS).join(described, on=_KEYS, how="left", maintain_order="left")
 
     def _described(self, texts: pl.DataFrame, kind: str) -> pl.DataFrame:
-        normal = texts.with_columns(plate=normalise_plate_expr("text"))
-        is_plate = (plate_status_expr("plate") == "recognised" if kind == "cn"
-                    else pl.col("plate").str.contains(_ANY_PLATE))
-        judged = normal.with_columns(is_plate=is_plate.fill_null(value=False))
-        plates = judged.filter("is_plate").with_columns(plate_color=pl.col("color").cast(pl.String))
-        named = plates.with_columns(hash_vehicles(self._key, plates)).select(_TEXTS.names())
+        if kind != "cn":
+            return self._judged(texts, pl.col("plate").str.contains(_ANY_PLATE))
+        # a text that has a plate's form is normal already: most are
+        is_plain = texts.select(plain_plate_expr("text").fill_null(value=False)).to_series()
+        plain = texts.filter(is_plain).with_columns(plate="text")
+        others = self._judged(texts.filter(~is_plain), plate_status_expr("plate") == "recognised")
+        return pl.concat([self._named(plain), others])
+
+    def _judged(self, texts: pl.DataFrame, is_plate: pl.Expr) -> pl.DataFrame:
+        judged = texts.with_columns(plate=normalise_plate_expr("text")).with_columns(
+            is_plate=is_plate.fill_null(value=False))
         nothing = judged.filter(~pl.col("is_plate")).with_columns(
             plate=pl.lit(None, pl.String), vehicle_id=pl.lit(None, pl.String))
-        return pl.concat([named, nothing.select(_TEXTS.names())])
+        return pl.concat([self._named(judged.filter("is_plate")), nothing.select(_TEXTS.names())])
+
+    def _named(self, plates: pl.DataFrame) -> pl.DataFrame:
+        plates = plates.with_columns(plate_color=pl.col("color").cast(pl.String))
+        return plates.with_columns(hash_vehicles(self._key, plates)).select(_TEXTS.names())

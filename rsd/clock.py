@@ -108,7 +108,12 @@ def parse_local(text: pl.Expr, pattern: str) -> pl.Expr:
     2200 on are no times of measurements.
     """
     parsed = text.str.to_datetime(pattern, time_unit="us", strict=False)
-    return pl.when(text.str.contains(_shape(pattern)) & parsed.is_between(*_TIMES)).then(parsed)
+    return pl.when(text.str.contains(_shape(pattern)) & is_measured(parsed)).then(parsed)
+
+
+def is_measured(local: pl.Expr) -> pl.Expr:
+    """Return whether local times lie in the years 1950 to 2199: no measurement is elsewhere."""
+    return local.is_between(*_TIMES)
 
 
 def parse_instant(text: pl.Expr, pattern: str) -> pl.Expr:

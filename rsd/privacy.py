@@ -111,8 +111,9 @@ _LOWER = {chr(c): chr(c).upper() for c in range(ord("a"), ord("z") + 1)}
 _BLANK = [chr(c) for c in (*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B),
                            0x2028, 0x2029, 0x202F, 0x205F, 0x3000)]
 _DOTS = list("·•‧∙⋅・･")
-_UNSEEN = [chr(c) for c in (0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F),
-                            *range(0x2060, 0x206A), 0xFEFF)]  # zero width, direction marks
+_UNSEEN = [chr(c) for c in (
+    0xAD, 0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070),
+    0xFEFF, *range(0xFFF9, 0xFFFC), *range(0xE0001, 0xE0080))]  # zero width, direction marks, tags
 _REPLACED = _FULL_WIDTH | _LOWER | dict.fromkeys([*_BLANK, *_DOTS, *_UNSEEN], "")
 
 _PROVINCE = "[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼]"

@@ -41,6 +41,8 @@ MAX_CELLS = 300_000_000
 MAX_CHARACTERS = 100_000
 """Longest query; far longer ones keep the parser busy for minutes. Choice of this project."""
 
+_DAY_US = 86_400_000_000
+_DAYS = (-719_162, 2_932_896)  # of the years 1 to 9999, from 1970 on
 _UNREADABLE = re.compile(r"INTERVAL|UNION|VARIANT|BIGNUM|\bBIT\b|GEOMETRY|TIME WITH TIME ZONE")
 _BLANK = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 _EXPLAIN = re.compile(rf"{_BLANK}explain\b({_BLANK}analyze\b)?", re.IGNORECASE | re.DOTALL)
@@ -98,6 +100,9 @@ class Session:
             statements = self.connection.extract_statements(text)
         except duckdb.Error as error:
             raise self.told(error) from None
+        except UnicodeDecodeError:  # the engine's message cuts a character in two
+            raise UsageError("the query does not parse", found="a message that is no text",
+                             remedy="Look for a literal that is none, such as x'…'.") from None
         if len(statements) != 1:
             raise PolicyRefusal("one statement at a time", found=f"{len(statements)} statements")
         return str(statements[0].type).rpartition(".")[2]
@@ -246,11 +251,23 @@ def _frame(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
     if frame.height > limit:
         raise PolicyRefusal("the answer is too large", found=f"more than {limit:,} rows",
                             remedy="Group the rows, or select fewer columns or rows.")
+    _refuse_endless(frame)
     wide = [n for n, k in types.items() if k in {"HUGEINT", "UHUGEINT"}]
     largest = {n: cast("float | None", frame[n].abs().max()) for n in wide}
     exact = [n for n, value in largest.items() if value is None or value < 2**63]
     return frame.with_columns(pl.col(exact).cast(pl.Int64)).with_columns(
         pl.col(pl.Decimal).cast(pl.Float64), pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+
+
+def _refuse_endless(frame: pl.DataFrame) -> None:
+    """Refuse dates beyond the calendar, such as infinity, which nothing here can write down."""
+    days = frame.select(pl.col(pl.Date).to_physical(), pl.col(pl.Datetime("us")).to_physical()
+                        .floordiv(_DAY_US), pl.col(pl.Datetime("us", "*")).to_physical()
+                        .floordiv(_DAY_US))
+    inside = days.select(pl.all().is_between(*_DAYS).all())
+    if bad := [name for name in inside.columns if not inside[name][0]]:
+        raise UsageError("a date that cannot be shown", where=bad[0], found="infinity, or a year "
+                         "before 1 or after 9999", remedy="Cast the column to VARCHAR.")
 
 
 def _known(given: Mapping[str, object], valid: Sequence[str], what: str) -> None:

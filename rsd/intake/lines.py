@@ -97,13 +97,15 @@ def are_blank(data: bytes, lines: Lines) -> Bools:
 
 def keep_lines(data: bytes, lines: Lines, keep: Bools) -> bytes:
     """Return the kept lines, each ended by LF."""
+    if b"\r" in data:  # a CR and the LF of a later line must not become one line end
+        pieces = [data[start:stop] for start, stop in zip(
+            lines.starts[keep].tolist(), lines.stops[keep].tolist(), strict=True)]
+        return b"\n".join([*pieces, b""]) if pieces else b""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], keep, [False]])))
     view = memoryview(data)
     runs = zip(lines.starts[edges[::2]].tolist(), lines.nexts[edges[1::2] - 1].tolist(),
                strict=True)
     kept = b"".join(view[start:stop] for start, stop in runs)
-    if b"\r" in kept:
-        kept = kept.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return kept if not kept or kept.endswith(b"\n") else kept + b"\n"
 
 

@@ -37,6 +37,7 @@ def read_any(text: pl.Expr, fmt: Format, timezone: str) -> list[pl.Expr]:
     full = text.str.replace(r"[Zz]$", "+00:00")
     zoned, zoned_second = in_zone(
         pl.coalesce(clock.parse_instant(full, p) for p in _ZONED), timezone)
+    zoned = pl.when(clock.is_measured(zoned)).then(zoned)  # else a date beyond the calendar's end
     known = zoned_second if second is None else pl.coalesce(second, zoned_second)
     return [pl.coalesce(naive, zoned).alias("measured_local"), known.alias("is_second_hour")]
 

@@ -46,6 +46,9 @@ class Records:
     rows: tuple[Chunk, int] | None = None
 
 
+_Read = tuple[Records, int, bytes]
+
+
 class Reader:
     """Read one dump: the header first, then chunk after chunk.
 
@@ -104,31 +107,38 @@ class Reader:
     def _chunk_records(self) -> Iterator[Records]:
         """Yield each chunk's records, of a long dump its rows.
 
-        While the caller works on one chunk, the next one is proven in a thread.
+        While the caller works on one chunk, the next one is read in a thread, as if none before it
+        left anything over; where one did, it is read again behind that.
         """
         line, carry = self._first.line + 1, b""
-        with ThreadPoolExecutor(1, "rsd-prove") as pool:
-            for chunk, proof in _ahead(self._all(), lambda c: pool.submit(self._prove, c)):
-                reported = None if carry else proof.result()
-                if reported is not None:
-                    frame = reported.with_columns(pl.col("source_line") + line)
-                    rows = self._where(chunk, line)
-                    line += frame.height
-                    yield Records(frame, empty(QUARANTINE), 0, rows)
-                    continue
-                whole = replace(chunk, data=carry + chunk.data, offset=chunk.offset - len(carry))
-                records, lines, carry = self._damaged(whole, line, more_follows=not chunk.torn)
+        with ThreadPoolExecutor(1, "rsd-read") as pool:
+            for chunk, begun in _ahead(self._all(), lambda c: pool.submit(self._read, c)):
+                if carry:
+                    whole = replace(chunk, data=carry + chunk.data,
+                                    offset=chunk.offset - len(carry))
+                    records, lines, carry = self._damaged(whole, more_follows=not chunk.torn)
+                else:
+                    records, lines, carry = begun.result()
+                yield _from_line(records, line)
                 line += lines
-                yield records
         if carry:
             whole = replace(chunk, data=carry, torn=False,
                             offset=chunk.offset + len(chunk.data) - len(carry))
-            yield self._damaged(whole, line, more_follows=False)[0]
+            yield _from_line(self._damaged(whole, more_follows=False)[0], line)
 
     def _all(self) -> Iterator[Chunk]:
         for chunk in chain([self._first] if self._first.data else [], self._chunks):
             self._choose_encoding(chunk.data)  # here, in the file's order, not where threads race
             yield chunk
+
+    def _read(self, chunk: Chunk) -> _Read:
+        """Return a chunk's records, lines numbered from 0, how many lines it has, and what is left
+        over for the next.
+        """
+        reported = self._prove(chunk)
+        if reported is None:
+            return self._damaged(chunk, more_follows=not chunk.torn)
+        return Records(reported, empty(QUARANTINE), 0, self._where(chunk)), reported.height, b""
 
     def _prove(self, chunk: Chunk) -> pl.DataFrame | None:
         """Return the reported passes of a chunk that is proven whole, lines numbered from 0."""
@@ -152,9 +162,9 @@ class Reader:
     def _reported(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame if self.format.long else to_reported(frame, self.layout)
 
-    def _where(self, chunk: Chunk, line: int) -> tuple[Chunk, int] | None:
+    def _where(self, chunk: Chunk) -> tuple[Chunk, int] | None:
         """Return where a long dump's rows stand; other formats need not keep the bytes."""
-        return (chunk, line) if self.format.long else None
+        return (chunk, 0) if self.format.long else None
 
     def _as_utf8(self, data: bytes) -> bytes | None:
         if data.isascii() or (encoding := self._choose_encoding(data)) == "utf-8":
@@ -164,17 +174,16 @@ class Reader:
         except UnicodeDecodeError:
             return None
 
-    def _damaged(self, chunk: Chunk, line: int, *,
-                 more_follows: bool) -> tuple[Records, int, bytes]:
+    def _damaged(self, chunk: Chunk, *, more_follows: bool) -> _Read:
         encoding = self._choose_encoding(chunk.data)
-        result = damaged.read(chunk, self.layout, encoding, line, self._header_bytes,
+        result = damaged.read(chunk, self.layout, encoding, 0, self._header_bytes,
                               more_follows=more_follows)
         where = {"source_sha256": pl.lit(self.source.sha256), "file": pl.lit(self.source.name)}
         quarantine = result.quarantine.with_columns(**where).select(empty(QUARANTINE).columns)
         if not self.format.long:
             quarantine = _located(quarantine, chunk)
         records = Records(self._reported(result.frame), quarantine, result.blank,
-                          self._where(chunk, line))
+                          self._where(chunk))
         return records, result.lines, result.carry
 
     def _choose_encoding(self, data: bytes) -> str:
@@ -183,6 +192,14 @@ class Reader:
             self._encoding = _guess_encoding(data)
         known = self._encoding in self.format.encodings
         return self._encoding if self._encoding is not None and known else "utf-8"
+
+
+def _from_line(records: Records, line: int) -> Records:
+    """Return records whose lines were numbered from 0 with those of the file."""
+    return Records(
+        records.frame.with_columns(pl.col("source_line") + line),
+        records.quarantine.with_columns(pl.col("line") + line), records.blank,
+        None if records.rows is None else (records.rows[0], line))
 
 
 def _located(quarantine: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
@@ -202,10 +219,10 @@ def place_named(name: str) -> str:
     return last.split(".")[0].strip() or last
 
 
-def _ahead(chunks: Iterator[Chunk], start: Callable[[Chunk], Future[pl.DataFrame | None]],
-           ) -> Iterator[tuple[Chunk, Future[pl.DataFrame | None]]]:
+def _ahead(chunks: Iterator[Chunk], start: Callable[[Chunk], Future[_Read]],
+           ) -> Iterator[tuple[Chunk, Future[_Read]]]:
     """Yield each chunk with its started work, one chunk ahead of the caller."""
-    before: tuple[Chunk, Future[pl.DataFrame | None]] | None = None
+    before: tuple[Chunk, Future[_Read]] | None = None
     for chunk in chunks:
         begun = (chunk, start(chunk))
         if before is not None:

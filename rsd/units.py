@@ -62,6 +62,12 @@ PA_TO_KPA: Final = 1e-3
 """kPa in 1 Pa."""
 MMHG_TO_KPA: Final = 101.325 / 760
 """kPa in 1 mmHg, taken as 1 Torr."""
+INHG_TO_KPA: Final = 25.4 * MMHG_TO_KPA
+"""kPa in 1 inHg, 25.4 mmHg."""
+ATM_TO_KPA: Final = 101.325
+"""kPa in 1 standard atmosphere, exact."""
+BAR_TO_KPA: Final = 100.0
+"""kPa in 1 bar, exact."""
 RADIANS_PER_DEGREE: Final = math.pi / 180
 """rad in 1 degree."""
 DEGREES_PER_RADIAN: Final = 180 / math.pi
@@ -122,6 +128,9 @@ TO_CANONICAL: dict[tuple[str, str], tuple[float, float]] = {
     ("mbar", "kPa"): (HPA_TO_KPA, 0.0),
     ("Pa", "kPa"): (PA_TO_KPA, 0.0),
     ("mmHg", "kPa"): (MMHG_TO_KPA, 0.0),
+    ("inHg", "kPa"): (INHG_TO_KPA, 0.0),
+    ("atm", "kPa"): (ATM_TO_KPA, 0.0),
+    ("bar", "kPa"): (BAR_TO_KPA, 0.0),
     # scales
     ("grade", "grade"): _IDENTITY,
 }
@@ -159,6 +168,9 @@ _SPELLINGS: Final = {
     "mbar": "millibar",
     "Pa": "帕",
     "mmHg": "torr",
+    "inHg": "",
+    "atm": "",
+    "bar": "巴",
     "grade": "级",
 }
 """Unit → how else it is written in headers and unit columns, in lower case, without blanks."""

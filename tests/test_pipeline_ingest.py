@@ -656,3 +656,24 @@ def test_find_again_changes_nothing(lake: Lake, tmp_path: Path):
     before = versions(lake.path)
     assert told(find_all(lake)[1]) == (1, 0, 0)
     assert versions(lake.path) == before
+
+
+SAMPLES = Path(__file__).resolve().parents[1] / "sample_data"
+
+
+def test_running_numbers_of_several_files_are_not_one_record(lake: Lake, tmp_path: Path):
+    text = (SAMPLES / "opus_rsd.csv").read_text(encoding="utf-8")
+    other = tmp_path / "other.csv"
+    assert ",S1," in text
+    other.write_text(text.replace(",S1,", ",S2,"), encoding="utf-8")
+    summary = ingest(lake, [SAMPLES / "opus_rsd.csv", other])
+    totals = summary.totals()
+    assert totals["accepted"] > 0
+    assert totals["corrected"] == totals["duplicates"] == 0
+    assert query(lake, "SELECT count(*) AS n FROM passes")["n"].to_list() == [totals["accepted"]]
+
+
+def test_a_format_that_tells_the_day_alone_has_no_hour(lake: Lake):
+    assert ingest(lake, [SAMPLES / "zh_awel.csv"]).totals()["accepted"] > 0
+    told = query(lake, "SELECT count(hour) AS hours, count(*) - count(date) AS nights FROM passes")
+    assert told.rows() == [(0, 0)]

@@ -24,7 +24,7 @@ _KEYS = {
     "id", "title", "citation", "required", "encodings", "final_newline", "null_text", "sentinels",
     "plates", "convention", "co2_denominator", "impute_nox", "quality_profile", "notes", "time",
     "text", "date", "real", "code", "class", "known", "separator", "alias", "valid", "hc_basis",
-    "site_from_file", "unverified", "unverified_columns", "long",
+    "site_from_file", "record_id_within", "unverified", "unverified_columns", "long",
 }  # fmt: skip
 _TABLES: dict[str, tuple[set[str], set[str]]] = {
     "real": ({"to", "unit"}, {"whole", "null"}),
@@ -104,6 +104,7 @@ class Format:
     valid: Mapping[str, Validity]
     hc_basis: str
     site_from_file: bool
+    record_id_within: str
     unverified: tuple[str, ...]
     unverified_columns: frozenset[str]
     long: Long | None
@@ -190,6 +191,7 @@ def _read(raw: dict[str, Any], where: str) -> Format:
         valid={fold(k): _validity(v) for k, v in raw.get("valid", {}).items()},
         hc_basis=basis,
         site_from_file=raw.get("site_from_file", False),
+        record_id_within=raw.get("record_id_within", ""),
         unverified=tuple(raw.get("unverified", ())),
         unverified_columns=frozenset(fold(n) for n in raw.get("unverified_columns", ())),
         long=_long(raw["long"], basis, where) if "long" in raw else None,

@@ -20,7 +20,7 @@ from rsd.intake.draft import KNOWN, Line, Sample, draft
 from rsd.intake.figures import MIN_VALUES, median
 from rsd.intake.format_file import Format
 from rsd.intake.formats import formats, header_separator
-from rsd.intake.forms import CODES_OF_NULL, Column, number, plates_in, time_patterns
+from rsd.intake.forms import CODES_OF_NULL, Column, number, plates_in, shape_of, time_patterns
 from rsd.intake.guess import CANONICAL, MAYBE, SURE, Guess
 from rsd.intake.ranges import RangeProfile
 from rsd.intake.source import beginning, sources_of
@@ -73,6 +73,7 @@ def _read(path: Path) -> Sample:
         if len(rows) == _MOST_ROWS:
             break
     columns = [Column(n.strip(), [row[k] for row in rows]) for k, n in enumerate(header)]
+    _refuse_looking_alike(columns, where)
     return Sample([c for c in columns if c.name], separator, encoding, len(rows))
 
 
@@ -96,6 +97,17 @@ def _refuse_data(header: Sequence[str], where: str) -> None:
         raise InputRefused("the first line is no header but data", where=where,
                            found=f"{numbers} numbers among {len(filled)} cells",
                            expected="column names", remedy="Put a line with names before it.")
+
+
+def _refuse_looking_alike(columns: Sequence[Column], where: str) -> None:
+    """Refuse a first line with a cell of letters and digits that has the form of those below."""
+    for column in columns:
+        form = shape_of([column.shown])
+        if "9" in form and "A" in form and len(form) > 4 and column.filled and form == shape_of(
+                column.filled):
+            raise InputRefused("the first line is no header but data", where=where,
+                               found="a cell of the same form as those below it",
+                               expected="column names", remedy="Put a line with names before it.")
 
 
 def _ranked(known: Sequence[Format], sample: Sample) -> list[Format]:

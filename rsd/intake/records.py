@@ -26,7 +26,7 @@ from rsd.intake.formats import Format, header_separator, recognise, split_header
 from rsd.intake.layout import Layout
 from rsd.intake.lines import MAX_FIELD_BYTES
 from rsd.intake.passes import to_reported
-from rsd.intake.source import Source, beginning, stream_chunks
+from rsd.intake.source import STANDARD_INPUT, Source, beginning, stream_chunks
 
 _BLOCK_BYTES = 1 << 18
 _SAMPLE_BYTES = 1 << 20
@@ -81,6 +81,10 @@ class Reader:
         self.format: Format = recognise(names, source.where, format_id, separator)
         self.layout = Layout.of(self.format, names, timezone, separator=separator,
                                 site=place_named(source.name))
+        if self.layout.site and source.name.startswith(STANDARD_INPUT):
+            raise InputRefused("nothing names the site", where=source.where,
+                               expected="a file whose name is that of the place",
+                               remedy="Standard input has no name; give the file itself.")
         self._header_bytes = head
         self._first = replace(first, data=body, offset=first.offset + line_bytes,
                               torn=first.torn and bool(body))

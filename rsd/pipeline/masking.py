@@ -6,9 +6,10 @@ import re
 
 from rsd.privacy import mask_plate
 
+_GAP = r"[\s·\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff\ufffd]{0,4}"
 # A plate of China is one wherever it stands: a lost comma glues it to its neighbours.
 _CHINESE = re.compile("[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼使]"
-                      "[\\s·]?[A-Za-zＡ-Ｚａ-ｚ][\\s·]?[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]{4,6}")
+                      f"{_GAP}[A-Za-zＡ-Ｚａ-ｚ](?:{_GAP}[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]){{4,6}}")
 _RUN = re.compile(r"(?<![^\W_])[^\W_]{1,4}[ ·\-][^\W_]{2,6}(?![^\W_])|"
                   r"(?<![^\W_])[^\W_]{5,10}(?![^\W_])")
 _HARMLESS = re.compile(r"[A-D]\d{9}|\d{2}T\d{2}|\d{1,2}-\d{2}T\d{2}")

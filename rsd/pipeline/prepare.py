@@ -10,6 +10,7 @@ import polars as pl
 
 from rsd.columns import PASSES, QUARANTINE, REPORTED, empty, travelling
 from rsd.errors import InputRefused
+from rsd.intake.format_file import Format
 from rsd.intake.ranges import Doubt, RangeProfile
 from rsd.intake.records import Reader
 from rsd.intake.source import Source
@@ -65,7 +66,7 @@ class Prepared:
                 reported = _mark_near_repeats(reported)
             frame = book.assign(reported, plates).with_columns(
                 source_sha256=pl.lit(self.source.sha256, PREPARED["source_sha256"]))
-            frame = with_record_ids(frame).select(PREPARED.names())
+            frame = with_record_ids(_told_apart(frame, self.reader.format)).select(PREPARED.names())
             self.summary.records += frame.height + records.quarantine.height
             self.summary.quarantined += records.quarantine.height
             self.summary.blank += records.blank
@@ -113,6 +114,21 @@ class Prepared:
                     f"plate colours contradict plate types: of {total} records with plate type "
                     f"{kind}, {colors[most]} are {most}, where {expected} is expected. The file "
                     "may number colours from 1; check the format before anyone is judged by it.")
+
+
+def _told_apart(frame: pl.DataFrame, fmt: Format) -> pl.DataFrame:
+    """Return the frame with running numbers made ids that no other source's numbers meet.
+
+    A number that every instrument begins at 1 would else "correct" another one's record.
+    """
+    if not fmt.record_id_within:
+        return frame
+    parts = [pl.lit(fmt.id)]
+    if fmt.record_id_within == "day":
+        parts += [pl.col("site_id"), pl.col("line_id").fill_null(""),
+                  pl.col("measured_local").dt.strftime("%Y%m%d")]
+    own = pl.concat_str(*parts, "record_id", separator="-")  # null where the number is blank
+    return frame.with_columns(record_id=own)
 
 
 def with_record_ids(frame: pl.DataFrame) -> pl.DataFrame:

@@ -42,7 +42,7 @@ def score(
     frame = look_up(reported, "site_id", site_facts(sites), "_site_")
     frame = look_up(frame, "vehicle_id", registry_facts(vehicles), "_registry_")
     for columns in (
-        place() + clock(rules.timezone, rules.span) + identity(plates),
+        place() + clock(rules.timezone, rules.span, rules.has_hours) + identity(plates),
         motion() + ratios(),
         concentrations(rules.co2_denominator),
         masses(rules.convention, rules.impute_nox),

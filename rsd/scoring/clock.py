@@ -11,17 +11,19 @@ from rsd.clock import instant, is_ambiguous, to_utc
 _DAY_US, _HOUR_US = 86_400_000_000, 3_600_000_000
 
 
-def clock(timezone: str, span: tuple[datetime, datetime] | None) -> list[pl.Expr]:
+def clock(timezone: str, span: tuple[datetime, datetime] | None,
+          has_hours: bool = True) -> list[pl.Expr]:
     """Return instant, local date and hour, and whether the local time occurs twice."""
     local = pl.col("measured_local")
     first, last = span or (None, None)
     known = pl.col("is_second_hour")  # the dump gave an instant, not a local time
     second = instant(pl.when(known).then(local), timezone, "latest")
+    # The remainder is never negative, also before 1970; three times faster than dt.hour().
+    hour = (local.to_physical() % _DAY_US) // _HOUR_US if has_hours else pl.lit(None)
     return [
         pl.when(known).then(second).otherwise(to_utc(local, timezone, first, last))
         .alias("measured_at"),
         local.dt.date().alias("date"),
-        # The remainder is never negative, also before 1970; three times faster than dt.hour().
-        ((local.to_physical() % _DAY_US) // _HOUR_US).cast(pl.Int8).alias("hour"),
+        hour.cast(pl.Int8).alias("hour"),
         (is_ambiguous(local, timezone, first, last) & known.is_null()).alias("_ambiguous"),
     ]

@@ -22,7 +22,8 @@ class ScoringRules:
     ``convention`` names the g/kg convention, ``co2_denominator`` the form for concentrations from
     ratios, ``quality_profile`` the gates. ``impute_nox`` takes NOx from NO where there is no NO2,
     ``local_plates`` are the prefixes of the lake's own city, ``has_plates`` is false for a format
-    without plates. Raises UsageError for a name that is not known.
+    without plates, ``has_hours`` for one that tells the day alone. Raises UsageError for a name
+    that is not known.
     """
 
     timezone: str
@@ -32,6 +33,7 @@ class ScoringRules:
     quality_profile: str = "hj845"
     local_plates: tuple[str, ...] = ("闽D",)
     has_plates: bool = True
+    has_hours: bool = True
     span: tuple[datetime, datetime] | None = None
 
     def __post_init__(self) -> None:

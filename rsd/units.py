@@ -165,10 +165,10 @@ _SPELLINGS: Final = {
     "F": "°f degf fahrenheit",
     "kPa": "千帕",
     "hPa": "百帕",
-    "mbar": "millibar",
+    "mbar": "millibar mb 毫巴",
     "Pa": "帕",
-    "mmHg": "torr",
-    "inHg": "",
+    "mmHg": "torr 毫米汞柱",
+    "inHg": "in.hg inchhg",
     "atm": "",
     "bar": "巴",
     "grade": "级",
@@ -266,7 +266,10 @@ def slope_deg_from_grade(grade: Quantity) -> Quantity:
     >>> round(slope_deg_from_grade(0.03492076949), 9)
     2.0
     """
-    return _odd_polynomial(grade, _ATAN) * DEGREES_PER_RADIAN
+    third = grade
+    for _ in range(3):  # the half angle: a polynomial is exact near 0 only
+        third = third / (1.0 + elementary("sqrt", 1.0 + third * third))
+    return _odd_polynomial(third, _ATAN) * (8.0 * DEGREES_PER_RADIAN)
 
 
 def grade_from_slope_pct(slope_pct: Quantity) -> Quantity:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rsd.columns import FUELS, PLATE_COLORS, REPORTED, VEHICLE_CLASSES
 from rsd.errors import InputRefused, UsageError
+from rsd.intake.codes import code_tables
 from rsd.intake.formats import (
     CodeTable,
     bind,
@@ -391,3 +392,30 @@ def test_an_unknown_key_or_table_is_the_authors_mistake(tmp_path) -> None:
     with pytest.raises(UsageError, match="unknown code table") as caught:
         read_format(path)
     assert caught.value.found == "own_fool"
+
+
+# --- what other programs make of a dump ---------------------------------------------------------
+
+
+def test_a_null_of_one_unit_is_a_value_in_another() -> None:
+    opus = get_format("opus_rsd")
+    assert bind(opus, ["ambienttemp (c)"]).format.real["ambienttemp"].null == ()
+    assert bind(opus, ["ambienttemp (k)"]).format.real["ambienttemp"].null == (0.0,)
+
+
+def test_a_zone_beside_a_time_is_understood_or_refused() -> None:
+    platform = get_format("cn_platform")
+    assert bind(platform, ["jcsj(utc+8)"]).format.time_zone == "Etc/GMT-8"
+    with pytest.raises(InputRefused, match="no zone"):
+        bind(platform, ["dwbh", "jcsj(local)", "hphm"])
+
+
+@pytest.mark.parametrize(("code", "verdict"), [
+    ("2.0", False), ("1.0", True), ("2", False), ("01", None), (".0", None)])
+def test_a_code_that_a_spreadsheet_made_a_number_is_the_code(code: str, verdict: bool) -> None:
+    assert code_tables()["verdict_012"].decode(code)[0] is verdict
+
+
+def test_a_header_that_completes_two_formats_is_not_guessed() -> None:
+    with pytest.raises(InputRefused, match="several"):
+        recognise(["site_id", "measured_at", "dwbh", "jcsj", "hphm"], "dump.csv")

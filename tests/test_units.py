@@ -182,3 +182,9 @@ def test_a_conversion_in_words() -> None:
     assert [units.conversion(*pair) for pair in [
         ("mph", "km/h"), ("K", "C"), ("F", "C"), ("ppm", "ppm"), ("%", "degree")]] == [
         "x 1.60934", "- 273.15", "x 0.555556 - 17.7778", None, "arc tangent"]
+
+
+@pytest.mark.parametrize("grade", [0.001, 0.015, 0.06, 0.2, 0.45, 1.0, 3.0, 9.0, -9.0, 1e6])
+def test_a_grade_of_any_size_is_an_angle(grade: float) -> None:
+    angle_deg = math.degrees(math.atan(grade))
+    assert units.slope_deg_from_grade(grade) == pytest.approx(angle_deg, rel=1e-12)

@@ -27,6 +27,8 @@ class CodeTable:
     def decode(self, text: str | None) -> tuple[CodeValue, bool]:
         """Return our value of a code and whether the table knows it; blank is known and null."""
         key = "" if text is None else fold(text)
+        if key not in self.values and key.endswith(".0"):  # a spreadsheet's way to write a code
+            key = key[:-2]
         if not key:
             return ("unknown" if self.default == "unknown" else None), True
         if key in self.values:

@@ -39,6 +39,7 @@ __all__ = [
 _FOLDER = Path(__file__).parent / "formats"
 _UNIT = {c.name: c.unit for c in REPORTED}
 _WITH_UNIT = re.compile(r"(?P<name>.+?)\s*[(\[](?P<unit>[^()\[\]]+)[)\]]")
+_OFFSET = re.compile(r"(?:utc|gmt)\s*(?P<sign>[+-])(?P<hours>\d{1,2})(?::?00)?")
 _UTC = ("utc", "gmt", "z", "utc+0", "utc+00:00")
 
 
@@ -113,8 +114,14 @@ def bind(fmt: Format, header: list[str], separator: str | None = None) -> Bound:
         if unit and name in reals:
             reals[name] = _in_unit(fmt, shown, reals[name], unit)
         elif unit and (name in fmt.time_columns or any(name in p for p in fmt.time_pairs)):
-            zone, name = ("UTC", name) if unit in _UTC else (zone, shown)
+            said = _zone_of(unit)
+            zone, name = (said, name) if said else (zone, shown)
         names.append(name)
+    if lacking := [n for n in fmt.missing(names) if n not in fmt.missing(
+            [_own_name(fmt, known, shown)[0] for shown in header])]:
+        raise InputRefused("the time says something in brackets that is no zone", where="line 1",
+                           expected=f"{', '.join(lacking)} with (UTC), (UTC+8) or nothing",
+                           remedy="Correct the header; without brackets times are the lake's.")
     bound = replace(fmt, real=reals, time_zone=zone, separator=separator or fmt.separator)
     return Bound(bound, tuple(names))
 
@@ -142,7 +149,18 @@ def _in_unit(fmt: Format, shown: str, real: Real, text: str) -> Real:
             found=repr(text) if len(text) < 20 else "a long text",
             expected=f"{real.unit}, or another unit that can become {_UNIT[real.to]}",
             remedy="Correct the header; the values are read in the unit that it says.")
-    return replace(real, unit=basis)
+    null = real.null if basis == real.unit else ()  # 0 K is no temperature, 0 C is one
+    return replace(real, unit=basis, null=null)
+
+
+def _zone_of(text: str) -> str:
+    """Return the zone that a time column's header says: UTC, or whole hours from it; else ""."""
+    if text in _UTC:
+        return "UTC"
+    hours = _OFFSET.fullmatch(text)
+    if hours is None or not 1 <= int(hours["hours"]) <= 12:
+        return ""
+    return f"Etc/GMT{'-' if hours['sign'] == '+' else '+'}{int(hours['hours'])}"  # its signs are so
 
 
 def recognise(header: list[str], where: str, format_id: str | None = None,
@@ -202,7 +220,20 @@ def _best(header: list[str], place: str) -> Format:
         raise InputRefused("the header is of several formats", where=place,
                            found=" and ".join(chosen), expected="one",
                            remedy="Force one with --input-format.")
-    return formats()[chosen[0]]
+    winner = formats()[chosen[0]]
+    others = [f.id for f in formats().values() if f.id != winner.id and fits[f.id][0]
+              and _read_by(f, header) - _read_by(winner, header)]
+    if best[0] and others:
+        raise InputRefused("the header is of several formats", where=place,
+                           found=" and ".join([winner.id, *others]), expected="one",
+                           remedy="Force one with --input-format.")
+    return winner
+
+
+def _read_by(fmt: Format, header: list[str]) -> set[str]:
+    """Return which names of a header a format knows."""
+    known = fmt.names()
+    return {n for n in header if _own_name(fmt, known, n)[0] in known}
 
 
 def fit(fmt: Format, header: list[str]) -> tuple[bool, int]:

@@ -68,7 +68,7 @@ def scoring_rules(lake: Lake, fmt: Format) -> ScoringRules:
         quality_profile=str(settings["quality_profile"]) or fmt.quality_profile,
         local_plates=(str(settings["local_plate_prefix"]),),
         has_plates=fmt.plates != "none",
-        has_hours=any("%H" in p or "%I" in p for p in fmt.time_formats),
+        has_hours=all("%H" in p or "%I" in p for p in fmt.time_formats),
     )
 
 

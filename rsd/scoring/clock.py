@@ -19,7 +19,10 @@ def clock(timezone: str, span: tuple[datetime, datetime] | None,
     known = pl.col("is_second_hour")  # the dump gave an instant, not a local time
     second = instant(pl.when(known).then(local), timezone, "latest")
     # The remainder is never negative, also before 1970; three times faster than dt.hour().
-    hour = (local.to_physical() % _DAY_US) // _HOUR_US if has_hours else pl.lit(None)
+    clock_us = local.to_physical() % _DAY_US
+    hour = clock_us // _HOUR_US
+    if not has_hours:  # a date alone was read as midnight
+        hour = pl.when(clock_us != 0).then(hour)
     return [
         pl.when(known).then(second).otherwise(to_utc(local, timezone, first, last))
         .alias("measured_at"),

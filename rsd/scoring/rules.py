@@ -22,7 +22,7 @@ class ScoringRules:
     ``convention`` names the g/kg convention, ``co2_denominator`` the form for concentrations from
     ratios, ``quality_profile`` the gates. ``impute_nox`` takes NOx from NO where there is no NO2,
     ``local_plates`` are the prefixes of the lake's own city, ``has_plates`` is false for a format
-    without plates, ``has_hours`` for one that tells the day alone. Raises UsageError for a name
+    without plates, ``has_hours`` for one that may tell the day alone. Raises UsageError for a name
     that is not known.
     """
 

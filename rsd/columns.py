@@ -115,7 +115,7 @@ _AS_REPORTED = (
     Column("first_registered_reported", pl.Date, "", "first registration, from the dump"),
     _label("use_reported", "use of the vehicle, from the dump"),
     _flag("is_device_valid", "the instrument's verdict; null where it says nothing"),
-    _label("device_reason", "the instrument's reason for an invalid record, untouched"),
+    _text("device_reason", "the instrument's reason for an invalid record, untouched"),
 )
 
 REPORTED: tuple[Column, ...] = (

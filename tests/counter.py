@@ -8,9 +8,10 @@ number or time parser. The rules, in the order in which they are asked:
 3. A quote opens a field only as the field's first character. A record whose quoted field is open
    at the end of its line goes on over the next lines, as long as it takes at most 100 lines and
    1 MiB, is text, and has the right number of fields when the quote closes, with nothing between a
-   closing quote and the next comma, and unless its first and its last line each have, for
-   themselves, as many commas as the header: a stray quote must not swallow records up to the next
-   one. If not, only its first line is condemned, and the next line is read for itself.
+   closing quote and the next comma, and unless one of the later lines has, for itself, as many
+   commas as the header (the last one: some of them before its first quote): a stray quote must not
+   swallow records up to the next one. If not, only its first line is condemned, and the next line
+   is read for itself.
 4. Condemned: the last record if no line end follows it; NUL; another number of fields than the
    header has; a field above 1 MiB; bytes that are no text; a cell that is not what its column
    needs.
@@ -180,9 +181,10 @@ def _record(data: bytes, lines: list[_Line], at: int, columns: int,
             continue
         if number > 1 and (len(fields) != columns or not is_regular):
             return 1, None
-        ends = (lines[at], lines[at + number - 1])
-        commas = {data[line.start:line.stop].count(separator.encode()) for line in ends}
-        if number > 1 and commas == {columns - 1}:
+        comma = separator.encode()
+        later = [data[line.start:line.stop] for line in lines[at + 1:at + number]]
+        whole = [k for k, line in enumerate(later, 1) if line.count(comma) == columns - 1 > 0]
+        if any(k < len(later) or comma in later[-1][:later[-1].find(b'"')] for k in whole):
             return 1, None
         if any(len(f.encode(encoding)) > MAX_FIELD_BYTES for f in fields):
             return 1, None

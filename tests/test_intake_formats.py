@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from rsd.columns import FUELS, PLATE_COLORS, REPORTED, VEHICLE_CLASSES
 from rsd.errors import InputRefused, UsageError
-from rsd.intake.codes import code_tables
 from rsd.intake.formats import (
     CodeTable,
     bind,

@@ -308,3 +308,29 @@ def test_a_stray_quote_closed_by_a_later_one_costs_two(size: int | None) -> None
     account = exact(data, size)
     assert account.accepted == [2, 4, 5, 6, 7, 8, 10]
     assert [line for line, *_ in account.bad] == [3, 9]
+
+
+@pytest.mark.parametrize(("province", "others"), [("鲁", 0), ("豫", 0), ("鲁", 5)])
+def test_the_two_provinces_whose_gb18030_is_utf_8_too(province: str, others: int) -> None:
+    plates = [f"{province}A{k:05d}" for k in range(45)] + [f"京A{k:05d}" for k in range(others)]
+    rows = [f"A3500000010120260102{k:06d},A350000001,2026-01-02 10:00:{k:02d},{plate},0"
+            for k, plate in enumerate(plates)]
+    text = "\n".join(["jlbh,dwbh,jcsj,hphm,cpys", *rows, ""])
+    account = read(text.encode("gb18030"))
+    assert account.bad == []
+    assert account.frame["plate"].to_list() == plates
+
+
+def test_a_stray_quote_in_a_short_line_swallows_no_record() -> None:
+    data = (b'record_id,site_id,measured_at,plate,co_pct\n1,"S1\n2,S2,2024-01-02 03:04:02,B,1\n'
+            b'3,S3",2024-01-02 03:04:03,C,1\n')
+    account = read(data)
+    assert [line for line, *_ in account.bad] == [2]
+    assert account.frame["record_id"].to_list() == ["2", "3"]
+
+
+def test_half_a_character_of_gb18030_is_no_separator() -> None:
+    rows = [f"点珅|2026-01-02 10:00:{k % 60:02d}|{k}" for k in range(20)]
+    text = "\n".join(["site_id|measured_at|record_id", *rows, "short", ""])
+    account = read(text.encode("gb18030"))
+    assert (account.frame.height, [line for line, *_ in account.bad]) == (20, [22])

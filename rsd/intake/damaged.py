@@ -26,6 +26,7 @@ from rsd.intake.lines import (
     count_in_lines,
     find_bytes,
     find_lines,
+    find_separators,
     join_quoted,
     keep_lines,
     line_of,
@@ -82,7 +83,7 @@ def read(chunk: Chunk, layout: Layout, encoding: str, first_line: int, header: b
     """
     data = chunk.data
     lines = find_lines(data)
-    separators = find_bytes(data, layout.separator)
+    separators = find_separators(data, layout.separator, encoding)
     verdicts = _Verdicts(chunk, lines, first_line)
     quoted, is_plain, end = _take_quoted(data, lines, separators, layout, header, encoding,
                                          verdicts, more_follows)

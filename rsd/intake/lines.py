@@ -42,6 +42,18 @@ def find_bytes(data: bytes, byte: int) -> Ints:
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
+def find_separators(data: bytes, separator: int, encoding: str) -> Ints:
+    """Return the places of separators; in GB18030 ``|`` may be the second byte of a character."""
+    found = find_bytes(data, separator)
+    if separator < 0x40 or encoding != "gb18030" or data.isascii():
+        return found
+    view = np.frombuffer(data, np.uint8)
+    after_high = found[(found > 0) & (view[found - 1] > 0x80)]
+    low = np.append(-1, np.flatnonzero(view <= 0x80))
+    run = after_high - low[np.searchsorted(low, after_high) - 1] - 1
+    return np.setdiff1d(found, after_high[run % 2 == 1], assume_unique=True)
+
+
 def find_lines(data: bytes) -> Lines:
     """Find the lines of a chunk; LF, CRLF and a lone CR each end one.
 
@@ -153,7 +165,8 @@ def split_fields(text: str, separator: str = ",") -> list[str] | None:
     if len(text) < _CSV_LIMIT and "\n" not in text and "\r" not in text and (
             _regular(separator).fullmatch(text)):
         return next(csv.reader([text], strict=True, delimiter=separator))
-    return _walk(text, separator)[0]
+    fields, is_open, _ = _walk(text, separator)
+    return None if is_open else fields
 
 
 @cache
@@ -163,8 +176,11 @@ def _regular(separator: str) -> re.Pattern[str]:
     return re.compile(f"{cell}(?:{s}{cell})*", re.DOTALL)
 
 
-def _walk(text: str, separator: str) -> tuple[list[str] | None, bool]:
-    """Return the fields, and whether every closing quote is followed by a separator or the end."""
+def _walk(text: str, separator: str) -> tuple[list[str], bool, bool]:
+    """Return the closed fields, whether one more is open, and whether the quotes are tidy.
+
+    They are if every closing quote is followed by a separator or the end.
+    """
     fields: list[str] = []
     is_tidy = True
     at, end = 0, len(text)
@@ -174,7 +190,7 @@ def _walk(text: str, separator: str) -> tuple[list[str] | None, bool]:
             while True:
                 close = text.find('"', close)
                 if close < 0:
-                    return None, False
+                    return fields, True, is_tidy
                 if text[close + 1:close + 2] != '"':
                     break
                 close += 2
@@ -187,7 +203,7 @@ def _walk(text: str, separator: str) -> tuple[list[str] | None, bool]:
             stop = end if stop < 0 else stop
             fields.append(text[at:stop])
         if stop >= end:
-            return fields, is_tidy
+            return fields, False, is_tidy
         at = stop + 1
 
 
@@ -207,8 +223,8 @@ def join_quoted(data: bytes, lines: Lines, first: int, columns: int, encoding: s
     """Read the record that begins at a line with a quote, over later lines while it is open.
 
     A field that stays open, or closes with another number of fields, condemns its first line only.
-    So does a join of which the first and the last line have the right number of fields alone: a
-    stray quote, closed by a later one, would make one record of them and of all in between.
+    So does a join of which a later line has the right number of fields alone: a stray quote, closed
+    by a later one, would make one record of them and of all in between.
     """
     limit = min(len(lines), first + _MAX_JOINED_LINES)
     start, end = lines.starts[first], lines.stops[limit - 1]
@@ -217,25 +233,35 @@ def join_quoted(data: bytes, lines: Lines, first: int, columns: int, encoding: s
         text, why = _decoded(data[start:lines.stops[last]], encoding)
         if text is None:
             return Joined(first, 1, None, why=why if last == first else "unbalanced_quote")
-        fields = split_fields(text, separator)
-        if fields is not None:
-            # over lines, a stray quote must not swallow records up to the next one
-            fits = last == first or (
-                len(fields) == columns and _walk(text, separator)[1]
-                and not _are_two_records(data, lines, first, last, columns, separator))
+        if last == first and (alone := split_fields(text, separator)) is not None:
+            return Joined(first, 1, alone)
+        fields, is_open, is_tidy = _walk(text, separator)
+        if not is_open:
+            # a stray quote must not swallow records up to the next one
+            fits = len(fields) == columns and is_tidy and (
+                not _has_whole_line(data, lines, first, last, columns, separator))
             return Joined(first, last - first + 1 if fits else 1, fields if fits else None)
+        if not is_tidy or len(fields) >= columns:
+            break  # no later line can mend that; without this, each line costs a hundred
         closing = data.find(b'"', lines.nexts[last], end)  # only a line with a quote can close it
         if closing < 0:
             break
         last = int(np.searchsorted(lines.nexts, closing, side="right"))
-    is_open = limit == len(lines) and _decoded(data[start:end], encoding)[0] is not None
+    may_close = limit == len(lines) and is_tidy and len(fields) < columns
+    is_open = may_close and _decoded(data[start:end], encoding)[0] is not None
     return Joined(first, 1, None, is_open)
 
 
-def _are_two_records(data: bytes, lines: Lines, first: int, last: int, columns: int,
-                     separator: str) -> bool:
-    both = (data[lines.starts[k]:lines.stops[k]] for k in (first, last))
-    return all(line.count(separator.encode()) == columns - 1 for line in both)
+def _has_whole_line(data: bytes, lines: Lines, first: int, last: int, columns: int,
+                    separator: str) -> bool:
+    """Say whether a line after the first could be a record; the last one may end the first cell."""
+    cell_ends = separator.encode()
+    for k in range(first + 1, last + 1):
+        line = data[lines.starts[k]:lines.stops[k]]
+        inside = line if k < last else line.partition(b'"')[0]
+        if line.count(cell_ends) == columns - 1 and cell_ends in inside:
+            return True
+    return False
 
 
 def _decoded(piece: bytes, encoding: str) -> tuple[str | None, str]:

@@ -31,6 +31,8 @@ from rsd.intake.source import STANDARD_INPUT, Source, beginning, stream_chunks
 _BLOCK_BYTES = 1 << 18
 _SAMPLE_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_PLATE_IN_GB = re.compile(rb'(?:^|[,;|\t" ])(?:\xc2\xb3|\xd4\xa5)[A-Z]')
+"""\u9c81 and \u8c6b, the only provinces whose GB18030 bytes are UTF-8 too."""
 
 
 @dataclass(frozen=True)
@@ -311,12 +313,15 @@ def _has_wide_blank(text: bytes) -> bool:
 
 
 def _guess_encoding(data: bytes) -> str:
-    lines = [piece for piece in data[:1 << 20].splitlines() if not piece.isascii()]
+    sample = data[:1 << 20]
+    if len(sample) == 1 << 20:  # its last line may be cut within a character
+        sample = sample[:sample.rfind(b"\n") + 1] or sample
+    lines = [piece for piece in sample.splitlines() if not piece.isascii()]
     good = 0
     for piece in lines:
         try:
             piece.decode("utf-8")
-            good += 1
+            good += not _PLATE_IN_GB.search(piece)
         except UnicodeDecodeError:
             continue
     return "utf-8" if 2 * good >= len(lines) else "gb18030"

@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 60
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: demo test bench lint fuzz lock clean help
+.PHONY: demo test bench lint fuzz faults soak lock clean help
 
 demo: $(RUNTIME)  ## a synthetic city, the whole chain on it; results in demo/
 	@$(BIN)/rsd demo demo
@@ -27,6 +28,12 @@ lint: $(DEVELOPMENT)  ## ruff and mypy
 fuzz: $(DEVELOPMENT)  ## property tests with 2,000 examples; atheris FUZZ_SECONDS=60 a target
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests -m "hypothesis or fuzz"
 	@$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
+
+faults: $(DEVELOPMENT)  ## a fault at every step of every job, where `make test` visits a spread of them
+	@RSD_FAULTS=all $(BIN)/python -m pytest tests/faults
+
+soak: $(DEVELOPMENT)  ## random faults for SOAK_SECONDS=60 from a printed seed; SEED=n repeats one
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python tests/faults/soak.py
 
 lock: $(DEVELOPMENT)  ## renew the hashes and pin what is new; UPGRADE=1 takes the newest versions
 	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)

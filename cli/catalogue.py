@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import click
 import polars as pl
 
 from cli.options import Answer
@@ -16,7 +17,8 @@ from rsd.columns import REPORTED
 from rsd.errors import UsageError
 from rsd.intake.formats import Format, Real, formats, get_format
 from rsd.law import rulebook
-from rsd.law.explain import explain_rule
+from rsd.law.explain import explain_rule, unverified_numbers
+from rsd.law.rulebook import Regulation
 from rsd.units import conversion
 
 _UNIT = {c.name: c.unit for c in REPORTED}
@@ -143,29 +145,47 @@ def _tables(chosen: Format) -> list[str]:
     return lines
 
 
-def show_regulations(answer: Answer) -> None:
-    """Print the regulations."""
+def show_regulations(folders: Sequence[Path], answer: Answer) -> None:
+    """Print the regulations; ``folders`` are searched before the built-in ones."""
     rows = []
-    for regulation_id in rulebook.available():
-        regulation = rulebook.load(regulation_id)
+    for regulation_id in rulebook.available(folders):
+        regulation = rulebook.load(regulation_id, folders)
+        unverified = unverified_numbers(regulation)
         rows.append({
-            "regulation": regulation.id, "title": regulation.title,
-            "pollutants": ", ".join(regulation.pollutants), "sha256": regulation.sha256,
+            "regulation": regulation.id, "title": regulation.title, "verb": regulation.verb.name,
+            "pollutants": ", ".join(regulation.pollutants), "kinds": ", ".join(_kinds(regulation)),
+            "is_runnable": bool(regulation.subjects), "is_verified": not unverified,
+            "unverified": ", ".join(unverified),
+            "is_built_in": Path(regulation.path).parent == rulebook.BUILT_IN,
+            "sha256": regulation.sha256,
         })
     frame = pl.DataFrame(rows)
     answer.emit(_readable(frame) if answer.is_view else frame)
 
 
+def _kinds(regulation: Regulation) -> list[str]:
+    """Return the kinds of findings that a regulation makes."""
+    rules = (rule for p in regulation.periods for rule in (*p.limits, *p.groups))
+    return list(dict.fromkeys(rule.kind for rule in rules))
+
+
 def _readable(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the list of regulations without hashes; one that judges nothing says so."""
-    judged = pl.col("pollutants")
+    """Return the list of regulations for people; one that judges nothing says so."""
+    runs = pl.when("is_runnable")
     none = pl.lit("no limits given: refuses to run")
-    return frame.drop("sha256").with_columns(pl.when(judged == "").then(none).otherwise(judged)
-                                             .alias("pollutants"))
+    numbers = pl.when("is_verified").then(pl.lit("verified")).otherwise(pl.lit("UNVERIFIED"))
+    return frame.select(
+        "regulation", "title", "verb",
+        runs.then(pl.when(pl.col("pollutants") == "").then(pl.lit("registration"))
+                  .otherwise("pollutants")).otherwise(none).alias("judges"),
+        numbers.alias("numbers"),
+    )
 
 
-def show_regulation(regulation_id: str, answer: Answer) -> None:
+def show_regulation(regulation_id: str, folders: Sequence[Path], answer: Answer) -> None:
     """Print what a regulation says: in words, or as JSON with every number and its source.
+
+    ``folders`` are searched before the built-in regulations.
 
     Raises ``UsageError`` for a format or an option that needs rows.
     """
@@ -173,10 +193,31 @@ def show_regulation(regulation_id: str, answer: Answer) -> None:
         raise UsageError("a regulation is no table", where=f"regulations {regulation_id}",
                          expected="--format table or json, and no --columns",
                          remedy="List all regulations with `rsd regulations --format csv`.")
-    regulation = rulebook.load(regulation_id)
+    regulation = rulebook.load(regulation_id, folders)
     if answer.format == "table":
         emit_text(wrap_paragraphs(explain_rule(regulation).split("\n")), answer.output)
         return
     document = asdict(regulation)
     del document["path"]  # of this machine, not of the law
     emit_document(document, "json", answer.output)
+
+
+def show_check(file: Path, cases: Path | None, answer: Answer) -> None:
+    """Check a regulation's file and run its cases; print a row a case, and the rest beside it.
+
+    Raises ``UsageError`` for a faulty file, or cases that end otherwise than they say.
+    """
+    from rsd.pipeline.casebook import check
+
+    checked = check(file, cases)
+    for line in checked.remarks:
+        click.echo(f"rsd: {line}", err=True)
+    if checked.cases.height or not answer.is_view:
+        answer.emit(_cases_view(checked.cases) if answer.is_view else checked.cases,
+                    Look(max_rows=0))
+    checked.require_sound()
+
+
+def _cases_view(cases: pl.DataFrame) -> pl.DataFrame:
+    """Return the cases for people: no column of complaints where there is none."""
+    return cases.drop("complaint") if cases["complaint"].is_null().all() else cases

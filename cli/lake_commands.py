@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,19 +29,24 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
               help="GeoJSON LineStrings with segment_id and name.")
 @click.option("--registry", type=_file, metavar="FILE",
               help="CSV: plate, plate_color, vehicle_type, fuel, …")
+@click.option("--calendar", type=_file, metavar="FILE",
+              help="CSV: date, is_working_day, name; for deadlines in working days.")
+@click.option("--inspections", type=_file, metavar="FILE",
+              help="CSV: plate, plate_color, inspected_at, result; see `rsd inspections`.")
 @click.option("--timezone", default="Asia/Shanghai", metavar="ZONE",
               help="IANA zone of the dumps' clocks and of all calendar arithmetic.")
 @click.option("--regulation", "regulation_ids", multiple=True, metavar="ID",
               show_default="cn_hj845_2017",
               help="Judge by this regulation (repeatable; see `rsd regulations`).")
 def init(lake: Path, sites: Path | None, segments: Path | None, registry: Path | None,
-         timezone: str, regulation_ids: tuple[str, ...]) -> None:
+         calendar: Path | None, inspections: Path | None, timezone: str,
+         regulation_ids: tuple[str, ...]) -> None:
     """Make a LAKE: a folder that holds all passes, findings and what names a vehicle."""
     from cli.program import command
     from rsd import init_lake
 
     made, remarks = init_lake(lake, sites=sites, segments=segments, registry=registry,
-                              timezone=timezone,
+                              calendar=calendar, inspections=inspections, timezone=timezone,
                               regulations=regulation_ids or ("cn_hj845_2017",))
     for remark in remarks:
         _say(remark)
@@ -54,6 +60,7 @@ def init(lake: Path, sites: Path | None, segments: Path | None, registry: Path |
 @options.max_quarantine
 @options.refuse_doubtful_units
 @options.all_files
+@options.log
 @options.document_format
 def run(lake: Path, dumps: tuple[str, ...], input_format: str | None,
         max_quarantine: float | None, refuse_doubtful_units: bool, all_files: bool,
@@ -66,8 +73,8 @@ def run(lake: Path, dumps: tuple[str, ...], input_format: str | None,
     """
     import rsd
 
-    summary = _ingest(rsd.run, lake, dumps, input_format, "ingest and judge",
-                      refuse_doubtful_units)
+    summary = _ingest(partial(rsd.run, max_quarantine=max_quarantine), lake, dumps, input_format,
+                      "ingest and judge", refuse_doubtful_units)
     return _end(lake, summary, max_quarantine, output_format, all_files)
 
 
@@ -82,6 +89,7 @@ def run(lake: Path, dumps: tuple[str, ...], input_format: str | None,
                    "account and exit code, with the reasons of what would be quarantined. Nothing "
                    "in the lake changes, and no lock is taken.")
 @options.all_files
+@options.log
 @options.document_format
 def ingest(lake: Path, dumps: tuple[str, ...], input_format: str | None,
            max_quarantine: float | None, refuse_doubtful_units: bool, dry_run: bool,
@@ -94,7 +102,8 @@ def ingest(lake: Path, dumps: tuple[str, ...], input_format: str | None,
 
         rehearsal = _ingest(rehearse, lake, dumps, input_format, "dry run", refuse_doubtful_units)
         return _end(lake, rehearsal.summary, max_quarantine, output_format, all_files, rehearsal)
-    summary = _ingest(rsd.ingest, lake, dumps, input_format, "ingest", refuse_doubtful_units)
+    summary = _ingest(partial(rsd.ingest, max_quarantine=max_quarantine), lake, dumps,
+                      input_format, "ingest", refuse_doubtful_units)
     return _end(lake, summary, max_quarantine, output_format, all_files)
 
 
@@ -225,12 +234,21 @@ def _show_ignored(summary: RunSummary) -> None:
 @click.option("--regulation", "regulation_ids", multiple=True, metavar="ID",
               show_default="those of the lake's rsd.toml",
               help="Only this regulation (repeatable); the others keep their findings.")
+@click.option("--everything", is_flag=True,
+              help="Look at every vehicle anew, not only at those whose passes changed. The result "
+                   "is the same: this is for who wants to see that.")
+@options.log
 @options.document_format
-def find(lake: Path, regulation_ids: tuple[str, ...], output_format: str) -> None:
-    """Recompute the findings over the whole history."""
+def find(lake: Path, regulation_ids: tuple[str, ...], everything: bool,
+         output_format: str) -> None:
+    """Bring the findings up to what the lake holds.
+
+    Vehicles without new, late or corrected passes keep theirs; where law, time zone or rsd changed,
+    the whole history is judged anew.
+    """
     from cli.output import emit_document
     from rsd import find_all
     from rsd.lake import Lake
 
-    _, counts = find_all(Lake.open(lake), regulation_ids or None)
+    _, counts = find_all(Lake.open(lake), regulation_ids or None, everything=everything)
     emit_document(counts, output_format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -10,10 +11,17 @@ from typing import Any
 
 import click
 
+from cli import options
+from cli.audit_commands import audit, status
 from cli.demo_commands import demo, simulate
+from cli.export_commands import export
+from cli.finding_commands import diff, inspections
+from cli.keep_commands import backup, doctor, key, purge, restore
 from cli.lake_commands import find, ingest, init, run
-from cli.read_commands import aggregate, explain, export, formats, quarantine, query, regulations
-from rsd.errors import RsdError, StorageError
+from cli.law_commands import regulations
+from cli.read_commands import aggregate, explain, formats, quarantine, query
+from cli.review_commands import review
+from rsd.errors import IntegrityError, RsdError, StorageError
 from rsd.version import VERSION
 
 _INTERRUPTED, _TERMINATED, _FAULT = 130, 143, 1
@@ -22,10 +30,13 @@ _INTERRUPTED, _TERMINATED, _FAULT = 130, 143, 1
 class Terminated(BaseException):
     """SIGTERM arrived: unwind, clean up, and end with 143."""
 
+    exit_code = _TERMINATED
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100,
                                "show_default": True})
 @click.version_option(VERSION, prog_name="rsd")
+@options.program_log
 def commands() -> None:
     """Validate, score, judge and aggregate roadside remote-sensing emission records.
 
@@ -39,16 +50,15 @@ def commands() -> None:
 
 
 for _command in (demo, init, run, ingest, find, export, explain, aggregate, query, quarantine,
-                 formats, regulations, simulate):
+                 formats, regulations, simulate, status, audit, review,
+                 inspections,
+                 doctor, purge, key, backup, restore):
     commands.add_command(_command)
+regulations.add_command(diff)
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise Terminated
-
-
-def _say(text: str) -> None:
-    click.echo(f"rsd: {text}", err=True)
 
 
 # Polars' allocator gives pages back at once, which costs a tenth of an ingest in page faults; kept
@@ -62,38 +72,71 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_exit_code(arguments))
 
 
-def _exit_code(arguments: list[str] | None) -> int:  # noqa: PLR0911 - one return an ending
+def _exit_code(arguments: list[str] | None) -> int:
+    """Run a command; the log, if there is one, hears how it ended."""
+    said: list[str] = []
+    code = _attempt(arguments, said)
+    for line in said:
+        click.echo(f"rsd: {line}", err=True)
+    if logs := sys.modules.get("rsd.pipeline.logs"):
+        level = logging.ERROR if code else logging.INFO
+        logs.event("command ended", level=level, exit_code=code,
+                   error=said[0] if said else None)
+        logs.stop()
+    return code
+
+
+def _attempt(  # noqa: PLR0911 - one return an ending
+        arguments: list[str] | None, said: list[str]) -> int:
+    """Run a command and return its exit code; what is to be said of an error goes to `said`."""
     try:
         result: Any = commands.main(args=arguments, prog_name="rsd", standalone_mode=False)
     except RsdError as error:
-        _say(str(error))
+        said.append(str(error))
         return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; what was not committed is cleaned up by the next run")
+        said.append("interrupted; what was not committed is cleaned up by the next run")
         return _INTERRUPTED
     except Terminated:
-        _say("terminated; what was not committed is cleaned up by the next run")
+        said.append("terminated; what was not committed is cleaned up by the next run")
         return _TERMINATED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        _say(str(StorageError("the system refused", where=str(error.filename or "storage"),
-                              found=error.strerror or str(error),
-                              remedy="Check the disk and permissions, then run again.")))
+        said.append(str(StorageError(
+            "the system refused", where=str(error.filename or "storage"),
+            found=error.strerror or str(error),
+            remedy="Check the disk and permissions, then run again.")))
         return StorageError.exit_code
     except Exception as error:
         if os.environ.get("RSD_TRACEBACK"):
             raise
+        if _is_damage(error):
+            said.append(str(IntegrityError(
+                "a stored file is not what was written", where=_lake_of(arguments),
+                remedy="Run `rsd doctor LAKE`: it names the file. Restore it from a backup.")))
+            return IntegrityError.exit_code
         # the text of an unforeseen error may quote data; its kind and place are enough to report
         place = _place(error)
-        _say(f"internal fault ({type(error).__name__} at {place}); nothing uncommitted is kept. "
-             "Please report it; RSD_TRACEBACK=1 shows the trace.")
+        said.append(f"internal fault ({type(error).__name__} at {place}); nothing uncommitted is "
+                    "kept. Please report it; RSD_TRACEBACK=1 shows the trace.")
         return _FAULT
     return result if isinstance(result, int) else 0
+
+
+def _is_damage(error: Exception) -> bool:
+    """Say whether an engine could not read a Parquet file: all of those are the lake's own."""
+    engine = type(error).__module__.partition(".")[0]
+    return engine in ("polars", "duckdb", "_duckdb") and "parquet" in str(error).lower()
+
+
+def _lake_of(arguments: list[str] | None) -> str:
+    given = sys.argv[1:] if arguments is None else arguments
+    return next((a for a in given if os.path.isfile(os.path.join(a, "rsd.toml"))), "the lake")
 
 
 def _place(error: BaseException) -> str:

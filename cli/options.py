@@ -50,6 +50,40 @@ plates = click.option(
     "--plates", "show_plates", is_flag=True,
     help="Show plates in clear. Needs the right to read restricted/, and is written to the audit.")
 
+regulations = click.option(
+    "--regulation", "regulations", multiple=True, metavar="ID", show_default="all",
+    callback=lambda _context, _option, given: tuple(i for text in given for i in names(text)),
+    help="Only findings by this regulation (repeatable, or several with commas).")
+
+language = click.option(
+    "--language", type=click.Choice(["en", "zh"]), default=None,
+    show_default="language of the lake's rsd.toml", help="Language of headings and words.")
+
+reason = click.option(
+    "--reason", default=None, metavar="TEXT",
+    help="Why plates are shown, for the audit. Some lakes want one (require_reason of rsd.toml).")
+
+as_of = click.option(
+    "--as-of", "as_of", default=None, metavar="TIME", show_default="now",
+    help="The lake as it stood: an instant (2026-11-23, or with T08:00, in the lake's zone), a "
+         "file that was exported, its FILE.provenance.json, or versions (findings=3,…).")
+
+
+def _listen(_context: click.Context, _parameter: click.Parameter, target: str | None) -> None:
+    """Write the log where it is wanted, until the program ends (`cli.main`)."""
+    if target:
+        from rsd.pipeline import logs
+
+        logs.listen(target)
+
+
+_LOG = "Add what happens to a file, one JSON object a line without plates; - is standard error."
+
+log = click.option("--log", metavar="FILE", expose_value=False, callback=_listen, help=_LOG,
+                   show_default="RSD_LOG, else none")
+program_log = click.option("--log", metavar="FILE", envvar="RSD_LOG", expose_value=False,
+                           callback=_listen, help=_LOG, show_default="RSD_LOG, else none")
+
 _ANSWER = (
     click.option("--format", "output_format",
                  type=click.Choice(["table", "json", "csv", "parquet"]), default=None,

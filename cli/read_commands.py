@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli import options
 
+if TYPE_CHECKING:
+    import polars as pl
 
-@click.group()
-def export() -> None:
-    """Write lists for the office."""
+    from cli.tables import Look
+    from rsd.lake import PinnedLake
 
 
-@export.command("findings")
-@options.lake_argument
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
-              metavar="FILE",
-              help="Where the list goes: .csv, .xlsx, .parquet, .json or .geojson.")
-@options.plates
-@click.option("--withdrawn", "withdrawn_only", is_flag=True,
-              help="Only findings that were exported once and stand no more.")
-@click.option("--raw", "raw_csv", is_flag=True,
-              help="CSV without the apostrophe that keeps a spreadsheet from running a cell.")
-def export_findings(lake: Path, output: Path, show_plates: bool, withdrawn_only: bool,
-                    raw_csv: bool) -> None:
-    """Export the high-emitter list with the passes that prove each finding."""
-    from rsd.lake import Lake
-    from rsd.pipeline.reading import export_list
+def _emit(answer: options.Answer, view: PinnedLake, frame: pl.DataFrame, look: Look | None = None,
+          **made: object) -> None:
+    """Print an answer; beside a file, write down what it was made from."""
+    from rsd.pipeline import as_of
 
-    rows = export_list(Lake.open(lake), output, show_plates=show_plates,
-                       withdrawn_only=withdrawn_only, raw_csv=raw_csv)
-    click.echo(f"rsd: {rows:,} findings in {output}", err=True)
+    for notice in view.notices:
+        click.echo(f"rsd: {notice}", err=True)
+    if answer.output in (None, "-"):
+        answer.emit(frame, look)
+        return
+    as_of.keep_law(view)
+    told = as_of.provenance(view, **made)
+    answer.emit(frame, look)
+    as_of.write_companion(Path(str(answer.output)), told, frame.height)
 
 
 @click.command()
@@ -51,9 +48,11 @@ def export_findings(lake: Path, output: Path, show_plates: bool, withdrawn_only:
 @click.option("--where", default=None, metavar="SQL",
               help="Only passes that fulfil a condition, such as \"fuel = 'diesel'\".")
 @click.option("--all-records", is_flag=True, help="Average invalid records too.")
+@options.as_of
 @options.answer
 def aggregate(lake: Path, by: str, min_vehicles: int | None, quantities: str | None,
-              where: str | None, all_records: bool, answer: options.Answer) -> None:
+              where: str | None, all_records: bool, as_of: str | None,
+              answer: options.Answer) -> None:
     """Aggregate passes: counts, means with intervals, quantiles, exceedance rates.
 
     As a table the groups come first, then counts, means with their 95 % intervals, rates in
@@ -61,50 +60,62 @@ def aggregate(lake: Path, by: str, min_vehicles: int | None, quantities: str | N
     which --columns can choose.
     """
     from cli.views import aggregate_view
-    from rsd.lake import Lake
     from rsd.pipeline import reading
+    from rsd.pipeline.as_of import open_at
 
-    opened = Lake.open(lake)
+    opened = open_at(lake, as_of)
     groups = options.names(by)
     least = int(str(opened.settings["min_vehicles"])) if min_vehicles is None else min_vehicles
     frame = reading.aggregate(
         opened, groups, min_vehicles=least, where=where, all_records=all_records,
-        quantities=options.names(quantities) if quantities else None)
-    answer.emit(*(aggregate_view(frame, groups) if answer.is_view else (frame,)))
+        quantities=options.names(quantities) if quantities else None,
+        is_reproducible=as_of is not None or answer.output is not None)
+    _emit(answer, opened, *(aggregate_view(frame, groups) if answer.is_view else (frame,)),
+          command="aggregate", by=groups)
 
 
 @click.command()
 @options.lake_argument
 @click.argument("select")
+@options.as_of
 @options.answer
-def query(lake: Path, select: str, answer: options.Answer) -> None:
+def query(lake: Path, select: str, as_of: str | None, answer: options.Answer) -> None:
     """Answer one read-only SELECT over passes, sites, segments, findings and runs. No plates."""
-    from rsd.lake import Lake
-    from rsd.pipeline import reading
+    from rsd.pipeline import reading, trail
+    from rsd.pipeline.as_of import open_at
 
-    answer.emit(reading.query(Lake.open(lake), select))
+    view = open_at(lake, as_of)
+    _emit(answer, view, reading.query(view, select), command="query", query=trail.masked(select))
 
 
 @click.command()
 @options.lake_argument
 @options.plates
+@options.reason
+@options.as_of
 @options.answer
-def quarantine(lake: Path, show_plates: bool, answer: options.Answer) -> None:
+def quarantine(lake: Path, show_plates: bool, reason: str | None, as_of: str | None,
+               answer: options.Answer) -> None:
     """Show the records that could not be used: where, why, and their raw bytes."""
-    from rsd.lake import Lake
     from rsd.pipeline import reading
+    from rsd.pipeline.as_of import open_at
 
-    frame = reading.quarantine(Lake.open(lake), show_plates=show_plates)
+    view = open_at(lake, as_of)
+    frame = reading.quarantine(view, show_plates=show_plates, reason=reason)
     # the offset serves programs; what a person looks for stands before it
-    answer.emit(frame.select(*[n for n in frame.columns if n != "byte_offset"], "byte_offset")
-                if answer.is_view else frame)
+    _emit(answer, view, frame.select(*[n for n in frame.columns if n != "byte_offset"],
+                                     "byte_offset") if answer.is_view else frame,
+          command="quarantine", plates=show_plates)
 
 
 @click.command()
 @options.lake_argument
 @click.argument("vehicle")
+@options.reason
+@options.as_of
 @options.answer
-def explain(lake: Path, vehicle: str, answer: options.Answer) -> None:
+def explain(lake: Path, vehicle: str, reason: str | None, as_of: str | None,
+            answer: options.Answer) -> None:
     """Show every pass of a VEHICLE, each verdict, and the clause behind it.
 
     VEHICLE is a vehicle_id, or a plate (PLATE/COLOUR where two vehicles share its characters);
@@ -113,11 +124,13 @@ def explain(lake: Path, vehicle: str, answer: options.Answer) -> None:
     with times in UTC.
     """
     from cli.views import story_view
-    from rsd.lake import Lake
+    from rsd.pipeline.as_of import open_at
     from rsd.pipeline.explain import explain as tell
 
-    story = tell(Lake.open(lake), vehicle)
-    answer.emit(*(story_view(story) if answer.is_view else (story.verdicts,)))
+    view = open_at(lake, as_of)
+    story = tell(view, vehicle, reason=reason)
+    _emit(answer, view, *(story_view(story) if answer.is_view else (story.verdicts,)),
+          command="explain", vehicles=story.vehicles)
 
 
 @click.command()
@@ -139,16 +152,3 @@ def formats(action: str | None, shown: str | None, answer: options.Answer) -> No
         show_formats(answer)
     else:
         show_format(wanted, answer)
-
-
-@click.command()
-@click.argument("regulation_id", required=False, metavar="[ID]")
-@options.answer
-def regulations(regulation_id: str | None, answer: options.Answer) -> None:
-    """List the regulations, or explain one with its citations and unverified numbers."""
-    from cli.catalogue import show_regulation, show_regulations
-
-    if regulation_id is None:
-        show_regulations(answer)
-    else:
-        show_regulation(regulation_id, answer)

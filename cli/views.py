@@ -18,6 +18,7 @@ _INTERVAL = " [95 % CI]"
 _COUNTS = ("n_records", "n_valid", "n_vehicles")
 _CLOCK = "%Y-%m-%d %H:%M:%S"
 _VSP = ("vsp_device_kw_t", "vsp_kw_t")
+_ID_SHOWN = 12
 
 
 def aggregate_view(frame: pl.DataFrame, by: Sequence[str]) -> tuple[pl.DataFrame, Look]:
@@ -121,3 +122,51 @@ def _sentence(finding: dict[str, Any], zone: ZoneInfo, blind: set[str]) -> str:
 
 def _local(instant: datetime, zone: ZoneInfo) -> str:
     return instant.astimezone(zone).strftime(_CLOCK)
+
+
+_CASE_VIEW = ("state", "standing", "regulation_id", "kind", "pollutant", "plate", "found", "due",
+              "is_overdue", "first_value", "second_value", "limit", "unit", "reviewer",
+              "review_reason")
+
+
+def case_view(frame: pl.DataFrame, timezone: str) -> tuple[pl.DataFrame, Look]:
+    """Return reviewed findings for people: what is pressing, what was found, who decided."""
+    local = pl.col("found_at").dt.convert_time_zone(timezone).dt.strftime(_CLOCK)
+    shown = frame.with_columns(
+        local.alias("found"), pl.when("is_overdue").then(pl.lit("yes")).alias("is_overdue"))
+    # the beginning of an id is enough to name it, as long as it is the only one
+    return (shown.select(pl.col("finding_id").str.head(_ID_SHOWN), *_CASE_VIEW).rename(
+        {"is_overdue": "overdue"}),
+        Look(after=["", f"found: the clock of {timezone}. One finding: rsd review show"]))
+
+
+def review_view(case: pl.DataFrame, history: pl.DataFrame,
+                timezone: str) -> tuple[pl.DataFrame, Look]:
+    """Return the events of a review for people, with the finding before them."""
+    (row,) = case.iter_rows(named=True)
+    zone = ZoneInfo(timezone)
+    before = [
+        f"Finding {row['finding_id']}",
+        f"  {row['state']}, {row['standing']}"
+        + (f", due {row['due']}{' (overdue)' if row['is_overdue'] else ''}" if row["due"] else ""),
+        f"  {row['regulation_id']}: {row['kind'] or 'finding'} of {row['pollutant']}",
+        f"  vehicle {row['vehicle_id']}, plate {row['plate'] or 'unknown'}",
+    ]
+    if row["found_at"] is not None:
+        before += [f"  {_sentence(row, zone, set())}"]
+        before += [f"  {_known_of(row, n)}" for n in ("first", "second") if row[f"{n}_record_id"]]
+    if row["earlier_finding_id"]:
+        before += [f"  Before late data came it was {row['earlier_finding_id']}, "
+                   f"{row['earlier_state']}: that decision counts no more."]
+    local = pl.col("at").dt.convert_time_zone(timezone).dt.strftime(_CLOCK)
+    events = history.select(
+        local.alias("local_time"), "action", "from_state", "to_state", "reviewer", "acted_on",
+        "due", "reason", pl.col("finding_id").str.head(_ID_SHOWN))
+    return events, Look(before=[*before, ""], more_rows="use --rows 0 for all",
+                        after=[] if events.height else ["nobody has looked at it yet"])
+
+
+def _known_of(row: dict[str, Any], place: str) -> str:
+    value, limit = row[f"{place}_value"], row["limit"]
+    over = f", {value / limit:.2f} times the limit {limit:g}" if value and limit else ""
+    return f"{place} record {row[f'{place}_record_id']}: {value} {row['unit']}{over}"

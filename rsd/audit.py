@@ -4,6 +4,10 @@ One JSON object a line in ``restricted/audit/audit.jsonl``: ``seq, at, actor, ac
 prev, hash``, where ``hash`` is SHA-256 over the record without it and ``prev`` the hash before. A
 record is durable before the answer that it speaks of is shown. That the tail was cut off shows
 only against a head (`Head`) that was kept elsewhere.
+
+Whoever may not write there sees no plate; what they ask is put into ``open/audit-inbox``, a letter
+a record, and a later run of the owner adds it to the chain under the name of the letter's owner.
+Such a letter is a courtesy: its writer could have read the open files without rsd.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import hashlib
 import json
 import os
 import pwd
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,25 +61,40 @@ def append(lake: Path, action: str, details: Mapping[str, object], *,
     path = audit_path(lake)
     with disk.guard(path, "the audit log cannot be written"), _locked(path) as descriptor:
         head, torn = _last(descriptor, path)
-        who = _user() if actor is None else actor
+        who = user_name(os.getuid()) if actor is None else actor
         if torn:
             head = _set_torn_aside(descriptor, path, head, torn, who)
         return _write(descriptor, head, who, action, details)
 
 
 def head(lake: Path) -> Head | None:
-    """Return the last record's number and hash; None when there is no record."""
-    last = None
-    for record in _records(audit_path(lake)):
-        last = record or last
-    return None if last is None else Head(int(last["seq"]), str(last["hash"]))
+    """Return the last record's number and hash; None when there is no record.
+
+    Only the end of the log is read. Raises IntegrityError when the last record was changed.
+    """
+    path = audit_path(lake)
+    with disk.guard(path, "the audit log cannot be read"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            found, _ = _last(descriptor, path)
+        finally:
+            os.close(descriptor)
+    return found if found.seq else None
 
 
-def verify(path: Path, head: Head | None = None) -> list[str]:
+def records(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of the log at ``path`` in their order; what is none is left out."""
+    yield from (r for r in _records(path) if r is not None and r.keys() == _FIELDS)
+
+
+def verify(path: Path, head: Head | Sequence[Head] | None = None) -> list[str]:
     """Return what is wrong with the log at ``path``, a sentence each; [] when nothing is.
 
     Finds records that were edited, deleted, inserted, swapped or numbered twice, and, with a
-    ``head`` of before, a tail that was cut off or a log that was rolled back.
+    ``head`` of before (or several), a tail that was cut off or a log that was rolled back.
     """
     problems: list[str] = []
     expected, previous, found = 1, GENESIS, dict[int, str]()
@@ -96,10 +115,12 @@ def verify(path: Path, head: Head | None = None) -> list[str]:
             problems.append(f"{where}: number {seq} where {expected} belongs")
         found.setdefault(seq, str(record["hash"]))
         expected, previous = seq + 1, str(record["hash"])
-    if head is not None and head.seq not in found:
-        problems.append(f"the kept head, record {head.seq}, is gone: the tail was cut off")
-    elif head is not None and found[head.seq] != head.hash:
-        problems.append(f"record {head.seq} is not the one of the kept head: the log was rewritten")
+    for kept in [head] if isinstance(head, Head) else head or ():
+        if kept.seq not in found:
+            problems.append(f"the kept head, record {kept.seq}, is gone: the tail was cut off")
+        elif found[kept.seq] != kept.hash:
+            problems.append(f"record {kept.seq} is not the one of the kept head: the log was "
+                            "rewritten")
     return problems
 
 
@@ -190,8 +211,8 @@ def _canonical(content: Mapping[str, Any]) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
-def _user() -> str:
-    number = os.getuid()
+def user_name(number: int) -> str:
+    """Return the name of a user of the system, or its number where it has none."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

@@ -7,105 +7,41 @@ quantity is Float64, because a limit compared in another width flips verdicts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import polars as pl
 
+from rsd.column import (
+    CONCENTRATIONS,
+    DERIVED_FROM,
+    FUELS,
+    MEASURED_VALUE,
+    MOTION,
+    PHOTOS,
+    PLATE_COLORS,
+    POLLUTANTS,
+    RATIOS,
+    REPORTED_G_KG,
+    VALIDITY,
+    VEHICLE_CLASSES,
+    WEATHER,
+    Column,
+    Type,
+)
+from rsd.column import flag as _flag
+from rsd.column import label as _label
+from rsd.column import real as _real
+from rsd.column import text as _text
 from rsd.physics.exhaust import CONVENTIONS
 
-Type = type[pl.DataType] | pl.DataType
+__all__ = [
+    "CALENDAR", "DERIVED_FROM", "EVIDENCE", "FINDINGS", "FUELS", "INSPECTIONS",
+    "MEASURED_VALUE", "OPEN_TABLES",
+    "PASSES", "PLATE_COLORS", "POLLUTANTS", "QUARANTINE", "REPLICATES", "REPORTED",
+    "RESTRICTED_TABLES", "REVIEWS", "RUNS", "SEGMENTS", "SITES", "TABLES", "VALIDITY", "VEHICLES",
+    "VEHICLE_CLASSES", "Column", "Type", "empty", "schema", "travelling",
+]
+
 _T = pl.Datetime("us")
 _UTC = pl.Datetime("us", "UTC")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: what it holds, in which unit, and which values are plausible."""
-    name: str
-    dtype: Type
-    unit: str
-    meaning: str
-    low: float | None = None
-    high: float | None = None
-    travels: Type | None = None
-
-
-def _label(name: str, meaning: str, values: tuple[str, ...] | None = None) -> Column:
-    """Declare a text of few values (see `travelling`)."""
-    travels = pl.Categorical() if values is None else pl.Enum(values)
-    return Column(name, pl.String, "", meaning, travels=travels)
-
-
-def _text(name: str, meaning: str) -> Column:
-    return Column(name, pl.String, "", meaning)
-
-
-def _real(name: str, unit: str, meaning: str, low: float | None = None,
-          high: float | None = None) -> Column:
-    return Column(name, pl.Float64, unit, meaning, low, high)
-
-
-def _flag(name: str, meaning: str) -> Column:
-    return Column(name, pl.Boolean, "", meaning)
-
-
-PLATE_COLORS = ("blue", "yellow", "white", "black", "green", "yellow_green", "other", "unknown")
-FUELS = ("gasoline", "diesel", "cng", "lpg", "hybrid", "electric", "methanol", "hydrogen", "other",
-         "unknown")
-VEHICLE_CLASSES = ("mini_small_bus", "medium_bus", "large_bus", "small_truck", "medium_truck",
-                   "heavy_truck", "special", "other", "unknown")
-POLLUTANTS = ("co", "hc", "no", "no2", "nox", "nh3", "opacity", "ringelmann")
-DERIVED_FROM = ("concentrations", "ratios:co2_pct", "ratios:co2_pct+concentrations",
-                *(f"ratios:{denominator}" for denominator in ("feat121", "cn042")))
-
-MEASURED_VALUE: dict[str, tuple[str, str]] = {
-    "co": ("co_pct", "%"),
-    "hc": ("hc_ppm", "ppm"),
-    "no": ("no_ppm", "ppm"),
-    "no2": ("no2_ppm", "ppm"),
-    "nox": ("nox_g_kg", "g/kg"),
-    "nh3": ("nh3_g_kg", "g/kg"),
-    "opacity": ("opacity_pct", "%"),
-    "ringelmann": ("ringelmann", "grade"),
-}
-"""Pollutant → the column of a pass that limits are compared with, and its unit."""
-
-VALIDITY = ("co", "hc", "no", "no2", "nox", "nh3", "opacity", "ringelmann")
-"""Pollutants that have a flag `is_valid_<pollutant>`."""
-
-_MOTION = (
-    _real("speed_km_h", "km/h", "speed", 0, 250),
-    _real("acceleration_m_s2", "m/s2", "acceleration", -10, 10),
-    _real("slope_deg", "degree", "road slope, uphill in direction of travel positive", -7, 7),
-    _real("vsp_device_kw_t", "kW/t", "specific power as the instrument gave it", -150, 150),
-)
-_RATIOS = (
-    _real("co_co2", "mol/mol", "molar ratio CO to CO2"),
-    _real("hc_co2", "mol/mol", "molar ratio HC (propane, infrared) to CO2"),
-    _real("no_co2", "mol/mol", "molar ratio NO to CO2"),
-    _real("no2_co2", "mol/mol", "molar ratio NO2 to CO2"),
-    _real("nh3_co2", "mol/mol", "molar ratio NH3 to CO2"),
-)
-_CONCENTRATIONS = (
-    _real("co2_pct", "%", "CO2 in dry exhaust without excess air", 0, 16),
-    _real("co_pct", "%", "CO likewise", -1, 21),
-    _real("hc_ppm", "ppm", "HC as propane likewise", -1000, 40000),
-    _real("no_ppm", "ppm", "NO likewise", -700, 7000),
-    _real("no2_ppm", "ppm", "NO2 likewise", -500, 7000),
-    _real("opacity_pct", "%", "smoke opacity", -2, 100),
-    _real("ringelmann", "grade", "Ringelmann grade", 0, 5),
-)
-_WEATHER = (
-    _real("air_temperature_c", "C", "air temperature", -30, 45),
-    _real("relative_humidity_pct", "%", "relative humidity", 0, 100),
-    _real("pressure_kpa", "kPa", "air pressure", 70, 106),
-    _real("wind_speed_m_s", "m/s", "wind speed", 0, 40),
-)
-_PHOTOS = tuple(_text(f"photo_{k}", "reference of a photograph") for k in range(1, 6))
-_REPORTED_G_KG = tuple(
-    _real(f"{p}_g_kg_reported", "g/kg", f"{p.upper()} per kg fuel as the file gave it")
-    for p in ("co", "hc", "no", "nox")
-)
 
 _AS_REPORTED = (
     _label("plate_type", "plate type, GA 24.7"),
@@ -132,14 +68,14 @@ REPORTED: tuple[Column, ...] = (
     _label("vehicle_class_reported", "one of VEHICLE_CLASSES, from the dump's vehicle type",
            VEHICLE_CLASSES),
     _label("emission_standard", "emission standard as it came"),
-    *_MOTION,
-    *_RATIOS,
-    *_CONCENTRATIONS,
+    *MOTION,
+    *RATIOS,
+    *CONCENTRATIONS,
     _real("co2_raw_pct", "%", "CO2 measured in the beam, plume strength"),
-    *_REPORTED_G_KG,
-    *_WEATHER,
+    *REPORTED_G_KG,
+    *WEATHER,
     _real("plate_confidence_pct", "%", "confidence of the plate reading", 0, 100),
-    *_PHOTOS,
+    *PHOTOS,
     _text("video_1", "reference of a video"),
     _text("raw_time", "the time as it came, where it was repaired"),
     Column("intake_bits", pl.Int64, "", "reason codes that intake set"),
@@ -165,10 +101,10 @@ PASSES: tuple[Column, ...] = (
     Column("first_registered", pl.Date, "", "first registration"),
     _label("use", "use of the vehicle"),
     _flag("is_local", "plate of the lake's own city"),
-    *_MOTION,
+    *MOTION,
     _real("vsp_kw_t", "kW/t", "specific power, own computation"),
-    *_RATIOS,
-    *_CONCENTRATIONS,
+    *RATIOS,
+    *CONCENTRATIONS,
     _real("co2_raw_pct", "%", "CO2 measured in the beam, plume strength"),
     _real("co_g_kg", "g/kg", "CO per kg fuel"),
     _real("hc_g_kg", "g/kg", "HC per kg fuel"),
@@ -180,8 +116,8 @@ PASSES: tuple[Column, ...] = (
     _label("nox_source", "measured, imputed, or null", ("measured", "imputed")),
     _label("derived_from", "how concentrations or ratios were derived where the file lacked them",
            DERIVED_FROM),
-    *_REPORTED_G_KG,
-    *_WEATHER,
+    *REPORTED_G_KG,
+    *WEATHER,
     _real("plate_confidence_pct", "%", "confidence of the plate reading", 0, 100),
     _flag("is_valid", "device verdict, motion and weather allow the record"),
     *(_flag(f"is_valid_{p}", f"the record and its {p} may be used") for p in VALIDITY),
@@ -197,7 +133,7 @@ EVIDENCE: tuple[Column, ...] = (
     _text("source_sha256", "hash of the source file's bytes"),
     Column("source_line", pl.Int64, "", "physical line in the source"),
     _text("plate_raw", "the plate as it came, where it is unreadable"),
-    *_PHOTOS,
+    *PHOTOS,
     _text("video_1", "reference of a video"),
     _text("raw_time", "the time as it came, where it was repaired"),
 )
@@ -244,6 +180,7 @@ VEHICLES: tuple[Column, ...] = (
     Column("first_registered", pl.Date, "", "from the registry"),
     _label("use", "from the registry"),
     _flag("is_registered", "stands in the registry"),
+    _text("former_id", "pseudonym under the key of before, as long as it is still answered to"),
 )
 
 RUNS: tuple[Column, ...] = (
@@ -305,6 +242,45 @@ FINDINGS: tuple[Column, ...] = (
     _text("regulation_sha256", "hash of the regulation's file"),
 )
 
+REVIEWS: tuple[Column, ...] = (
+    Column("seq", pl.Int64, "", "number of the event, 1 is the first"),
+    _text("event_id", "SHA-256 of the event and of the one before it: a chain that shows edits"),
+    _text("previous_id", "event_id of the event before"),
+    _text("finding_id", "hash of the proof that was reviewed (rsd.review.identity)"),
+    _text("regulation_id", "regulation"),
+    _text("vehicle_id", "keyed pseudonym"),
+    _text("pollutant", "one of POLLUTANTS"),
+    _text("first_record_id", "first record of the proof"),
+    _text("second_record_id", "second record of the proof"),
+    _text("regulation_sha256", "hash of the regulation's file"),
+    Column("findings_version", pl.Int64, "", "version of the findings that the reviewer saw"),
+    _text("action", "what was done"),
+    _text("from_state", "state of the review before"),
+    _text("to_state", "state of the review after"),
+    _text("reviewer", "who decided"),
+    _text("entered_by", "user of the system who entered it"),
+    Column("at", _UTC, "", "when it was entered"),
+    Column("acted_on", pl.Date, "", "local day of the act, as the service of a notice"),
+    Column("due", pl.Date, "", "last local day of what must follow"),
+    _text("deadline_id", "the deadline behind it; null where a person set it"),
+    _text("reason", "why"),
+    _text("renamed_to", "the new name of the vehicle, or of the proof where finding_id is given"),
+)
+
+CALENDAR: tuple[Column, ...] = (
+    Column("date", pl.Date, "", "local day"),
+    _flag("is_working_day", "deadlines in working days count it"),
+    _text("name", "holiday, or why a weekend is worked"),
+)
+
+INSPECTIONS: tuple[Column, ...] = (
+    _text("vehicle_id", "keyed pseudonym"),
+    Column("inspected_at", _UTC, "", "instant of the inspection; of a bare date its first one"),
+    _flag("is_whole_day", "only the local date is known"),
+    _text("result", "passed or failed"),
+    _text("source_sha256", "hash of the file that it was first given in"),
+)
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "passes": PASSES,
     "sites": SITES,
@@ -314,11 +290,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "vehicles": VEHICLES,
     "evidence": EVIDENCE,
     "quarantine": QUARANTINE,
+    "calendar": CALENDAR,
+    "inspections": INSPECTIONS,
+    "reviews": REVIEWS,
 }
 """Table name → its columns, as stored."""
 
-OPEN_TABLES = ("passes", "sites", "segments", "findings", "runs")
-RESTRICTED_TABLES = ("vehicles", "evidence", "quarantine")
+OPEN_TABLES = ("passes", "sites", "segments", "findings", "runs", "calendar", "inspections")
+RESTRICTED_TABLES = ("vehicles", "evidence", "quarantine", "reviews")
 
 
 def schema(columns: tuple[Column, ...]) -> pl.Schema:

@@ -1,15 +1,20 @@
-"""Law over the whole history: passes → findings with the records that prove them.
+"""Law over the history of vehicles: passes → findings with the records that prove them.
 
-A finding is the first time a vehicle fulfils a regulation's verb for a pollutant. It is always
-computed from all passes anew: late and corrected data need no special case. What makes that fast
-is exact: a vehicle with fewer exceedances than the verb needs cannot have a finding, so one
-streaming pass counts exceedances, and only the few vehicles left are sorted and looked at.
+A finding is the first time (a clean vehicle's: the latest) that a vehicle fulfils a regulation's
+verb for a pollutant. It is computed from all passes of the vehicle, so that late and corrected data
+need no special case; what one vehicle did says nothing about another, so any set of vehicles can
+be computed by itself.
+
+What makes that fast is exact: a vehicle with fewer exceedances than the verb needs cannot have a
+finding. One streaming pass counts what may exceed, and only the readings of the few vehicles left
+are read, in parts once they are many, sorted and looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -17,41 +22,70 @@ import polars as pl
 from rsd.columns import FINDINGS, MEASURED_VALUE, empty, schema
 from rsd.errors import UsageError
 from rsd.law import judge
-from rsd.law.rulebook import Limit, Period, Regulation
-from rsd.law.verbs import VERBS, Context, Verb
+from rsd.law.rules import NO_POLLUTANT, Regulation
+from rsd.law.verbs import Context
+from rsd.storage.buckets import Buckets
 
-_ORDER = ("vehicle", "measured_at", "record_id")
+ORDER = ("found_at", "vehicle_id", "pollutant", "regulation_id")
+"""How findings are ordered."""
+
+REVISION = 1
+"""One more whenever the same passes and law give other findings than before."""
+
+COUNTED_ROWS = 64_000_000
+"""Passes whose exceedances are counted at a time: it bounds the vehicles that are held."""
+
+_BATCH_ROWS = 131_072
+_WALK = ("vehicle_id", "measured_at", "record_id")
 _KEPT = ("vehicle_id", "record_id", "measured_at", "date", "plate_color", "vehicle_class", "fuel",
          "emission_stage", "road_segment")
 
 
 @dataclass(frozen=True)
 class _Question:
-    """One regulation and one pollutant, with the names of its columns in the shared frames."""
+    """One regulation and what it finds of: a pollutant, or `NO_POLLUTANT`."""
 
     number: int
     regulation: Regulation
-    pollutant: str
-
-    @property
-    def verb(self) -> Verb:
-        return VERBS[self.regulation.verb.name]
+    subject: str
 
     @property
     def least(self) -> int:
+        """A vehicle with fewer exceedances can have no finding."""
         return self.regulation.verb.settings.least_exceedances
 
     @property
-    def value(self) -> str:
-        return MEASURED_VALUE[self.pollutant][0]
-
-    @property
     def exceeds(self) -> str:
+        """The name of the verdict in the frames that all questions share."""
         return f"exceeds_{self.number}"
 
     @property
-    def may(self) -> str:
-        return f"may_{self.number}"
+    def reads(self) -> tuple[str, ...]:
+        """The columns of a pass that are read once the verdict is known."""
+        measured = ("first_registered",) if self.subject == NO_POLLUTANT else (
+            MEASURED_VALUE[self.subject][0],)
+        return (*measured, *self.regulation.how.reads)
+
+    @property
+    def value(self) -> pl.Expr:
+        """The value that is judged; null where none is."""
+        if self.subject == NO_POLLUTANT:
+            return pl.lit(None, dtype=pl.Float64)
+        return pl.col(MEASURED_VALUE[self.subject][0])
+
+    def verdict(self) -> pl.Expr:
+        """The verdict on a record, null where there is none."""
+        return judge.verdict(self.regulation, self.subject)
+
+    def may_exceed(self) -> pl.Expr:
+        """What every record with a verdict of true fulfils, and few others; reads few columns."""
+        if self.regulation.how.subject != "each pollutant":
+            return self.verdict()
+        limits = [period.limit(self.subject) for period in self.regulation.periods]
+        least = min(limit.value for limit in limits if limit is not None)
+        usable = pl.col("is_valid") & pl.col(f"is_valid_{self.subject}") & (self.value >= least)
+        fuels = self.regulation.scope.fuels
+        return usable & pl.col("fuel").is_in(fuels) if fuels else usable
 
 
 def find(
@@ -60,29 +94,62 @@ def find(
     *,
     timezone: str,
     inspections: pl.LazyFrame | None = None,
+    vehicles: pl.Series | None = None,
+    scratch: Path | None = None,
 ) -> pl.DataFrame:
     """Return the findings of some regulations, in the columns FINDINGS.
 
     ``passes``: the columns of PASSES, one row a pass, corrections already resolved; a null
     ``vehicle_id`` is never judged. ``timezone``: the lake's zone, in which windows are counted.
     ``inspections``: passed inspections and re-tests, ``vehicle_id`` and ``inspected_at`` (an
-    instant); used by verbs that reset on inspection. One row per vehicle, regulation and
-    pollutant, ordered by found_at, vehicle_id, pollutant (then regulation_id).
+    instant); used by verbs that reset on inspection. ``vehicles``: only the findings of these
+    vehicle_ids. ``scratch``: a folder to make and remove for readings beyond
+    `rsd.storage.buckets.MOST_ROWS`, by default in the system's place for such. One row per
+    vehicle, regulation and pollutant, in the order `ORDER`.
 
     Raises `PolicyRefusal` for a regulation without limits, `UsageError` for an unknown time zone,
-    a regulation given twice, or inspections of another shape.
+    a regulation given twice, or inspections of another shape, `StorageError` for no room.
     """
     _check(regulations, timezone, inspections)
-    pairs = [(r, p) for r in regulations for p in r.pollutants]
-    questions = [_Question(k, r, p) for k, (r, p) in enumerate(pairs)]
-    if not questions:
-        return empty(FINDINGS)
-    passes = passes.filter(pl.col("vehicle_id").is_not_null())
-    vehicles = _candidates(passes, questions)
-    readings = _readings(passes, vehicles, questions)
-    context = Context(timezone, _of_vehicles(inspections, vehicles))
-    found = pl.concat([_answer(readings, question, context) for question in questions])
-    return found.sort("found_at", "vehicle_id", "pollutant", "regulation_id")
+    questions = _questions(regulations)
+    context = Context(timezone, None if inspections is None else _instants(inspections))
+    found = [empty(FINDINGS)]
+    for few in (True, False):
+        asked = [q for q in questions if (q.least > 0) == few]
+        if asked:
+            chosen = _suspects(passes, asked, vehicles) if few else _hashes(vehicles)
+            with Buckets("vehicle_id", scratch) as buckets:
+                for readings in _readings(passes, asked, chosen, buckets):
+                    found += [_answer(readings, question, context) for question in asked]
+    made = pl.concat(found)
+    if vehicles is not None:  # two vehicles of one hash were looked at together
+        made = made.join(vehicles.to_frame("vehicle_id"), on="vehicle_id", how="semi")
+    return made.sort(ORDER)
+
+
+def marks(passes: pl.LazyFrame, regulations: Sequence[Regulation]) -> pl.DataFrame:
+    """Return what tells whether the judged passes of a vehicle are the same in two sets of them.
+
+    One row a vehicle: ``vehicle_id``, ``passes`` and ``mark``, the sum of hashes of all that
+    findings are made of. A pass without a verdict is in no verb's sight: it can make or undo no
+    finding. Compare marks of one process only.
+    """
+    questions = _questions(regulations)
+    judged = pl.any_horizontal(pl.lit(False), *(q.verdict().is_not_null() for q in questions))
+    asked = [c for q in questions for c in judge.columns_read(q.regulation, q.subject)]
+    names = dict.fromkeys((*_KEPT, *(c for q in questions for c in q.reads), *asked))
+    rows = passes.filter(judged, _named()).select("vehicle_id", mark=pl.struct(*names).hash())
+    return rows.group_by("vehicle_id").agg(pl.col("mark").sum(), passes=pl.len()).collect(
+        engine="streaming")
+
+
+def _questions(regulations: Sequence[Regulation]) -> list[_Question]:
+    pairs = [(r, s) for r in regulations for s in r.subjects]
+    return [_Question(k, r, s) for k, (r, s) in enumerate(pairs)]
+
+
+def _named() -> pl.Expr:
+    return pl.col("vehicle_id").is_not_null()
 
 
 def _check(regulations: Sequence[Regulation], timezone: str,
@@ -108,59 +175,80 @@ def _check(regulations: Sequence[Regulation], timezone: str,
             )
 
 
-def _candidates(passes: pl.LazyFrame, questions: list[_Question]) -> pl.DataFrame:
-    """Return the vehicles that may have a finding: an integer key, and for which question."""
-    over = passes.select("vehicle_id", **{q.exceeds: judge.exceeds(q.regulation, q.pollutant)
-                                          for q in questions})
-    if all(q.least > 0 for q in questions):
-        over = over.filter(pl.any_horizontal(q.exceeds for q in questions))
-    may = {q.may: pl.col(q.exceeds).sum() >= q.least for q in questions}
-    counted = over.group_by("vehicle_id").agg(**may)
-    some = counted.filter(pl.any_horizontal(*may))
-    return some.collect(engine="streaming").with_row_index("vehicle")
+def _instants(inspections: pl.LazyFrame) -> pl.DataFrame:
+    at = pl.col("inspected_at").dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    return inspections.select("vehicle_id", at).drop_nulls().collect(engine="streaming")
 
 
-def _readings(passes: pl.LazyFrame, vehicles: pl.DataFrame,
-              questions: list[_Question]) -> pl.DataFrame:
-    """Return all readings of the candidates, in the order that verbs walk them.
+def _hashes(vehicles: pl.Series | None) -> pl.Series | None:
+    return None if vehicles is None else vehicles.hash().unique()
 
-    ``exceeds_<n>`` is null where question n has nothing to ask of the reading.
+
+def _suspects(passes: pl.LazyFrame, questions: list[_Question],
+              vehicles: pl.Series | None) -> pl.Series:
+    """Return hashes of vehicles, all among them that may have a finding.
+
+    A vehicle too many (a reading that the law's window shuts out, two vehicles of one hash) is
+    looked at in vain, nothing else; a hash takes a fifth of an id's memory.
     """
-    reads = [c for q in questions for c in (q.value, *q.verb.reads)]
-    judged = [c for q in questions for c in judge.columns_read(q.regulation, q.pollutant)]
-    # a filter lets the scan skip the other columns of all other vehicles: 1.7 times a bare join
-    few = passes.filter(pl.col("vehicle_id").is_in(vehicles["vehicle_id"].implode()))
-    wanted = few.select(*dict.fromkeys((*_KEPT, *reads, *judged)))
-    asked = wanted.join(vehicles.lazy(), on="vehicle_id", how="inner").with_columns(
-        **{q.exceeds: pl.when(q.may & judge.tested(q.regulation, q.pollutant))
-           .then(judge.exceeds(q.regulation, q.pollutant)) for q in questions}
-    )
-    some = asked.filter(pl.any_horizontal(pl.col(q.exceeds).is_not_null() for q in questions))
-    kept = dict.fromkeys(("vehicle", *_KEPT, *reads, *(q.exceeds for q in questions)))
-    return some.select(*kept).collect(engine="streaming").sort(_ORDER)
+    over = {q.exceeds: q.may_exceed() for q in questions}
+    few = passes.filter(pl.any_horizontal(*over.values()), _named()).select(
+        pl.col("vehicle_id").hash().alias("_hash"), **over)
+    if (wanted := _hashes(vehicles)) is not None:
+        few = few.join(wanted.to_frame("_hash").lazy(), on="_hash", how="semi")
+    rows = int(passes.select(pl.len()).collect(engine="streaming").item())
+    turns = rows // COUNTED_ROWS + 1
+    enough = pl.any_horizontal(pl.col(q.exceeds).sum() >= q.least for q in questions)
+    return pl.concat(
+        few.filter(pl.col("_hash") % turns == turn).group_by("_hash").agg(enough=enough)
+        .filter("enough").select("_hash").collect(engine="streaming").to_series()
+        for turn in range(turns))
 
 
-def _of_vehicles(inspections: pl.LazyFrame | None, vehicles: pl.DataFrame) -> pl.DataFrame | None:
-    """Return the candidates' inspections by their integer key."""
-    if inspections is None:
-        return None
-    keys = vehicles.lazy().select("vehicle_id", "vehicle")
-    instant = pl.col("inspected_at").dt.convert_time_zone("UTC").dt.cast_time_unit("us")
-    known = inspections.select("vehicle_id", instant).drop_nulls()
-    return known.join(keys, on="vehicle_id").drop("vehicle_id").collect(engine="streaming")
+def _readings(passes: pl.LazyFrame, questions: list[_Question], chosen: pl.Series | None,
+              buckets: Buckets) -> Iterator[pl.DataFrame]:
+    """Yield what is judged of the chosen vehicles, or of all: whole vehicles in each frame.
+
+    Rows are in the order that verbs walk them, ``vehicle`` numbers the vehicles of a frame, and
+    ``exceeds_<n>`` is null where question n has nothing to ask of the record.
+    """
+    reads = [c for q in questions for c in q.reads]
+    asked = [c for q in questions for c in judge.columns_read(q.regulation, q.subject)]
+    # a condition of the scan itself spares it the other columns of all other vehicles
+    few = passes.filter(_named() if chosen is None else
+                        pl.col("vehicle_id").hash().is_in(chosen.implode()))
+    verdicts = {q.exceeds: q.verdict() for q in questions}
+    kept = few.select(*dict.fromkeys((*_KEPT, *reads, *asked))).with_columns(**verdicts).filter(
+        pl.any_horizontal(pl.col(name).is_not_null() for name in verdicts))
+    rows = kept.select(*dict.fromkeys((*_KEPT, *reads)), *verdicts)
+    for batch in rows.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=False,
+                                      engine="streaming"):
+        buckets.add(batch)
+    for frame in buckets.frames():
+        yield frame.sort(_WALK).with_columns(vehicle=pl.col("vehicle_id").rle_id())
 
 
 def _answer(readings: pl.DataFrame, question: _Question, context: Context) -> pl.DataFrame:
-    """Answer one question: the findings of one regulation for one pollutant."""
-    walked = readings.filter(pl.col(question.exceeds).is_not_null()).rename(
-        {question.exceeds: "exceeds"})
-    proofs = question.verb.decide(walked, question.regulation.verb.settings, context)
+    """Answer one question: the findings of one regulation for one subject."""
+    walked = readings.filter(pl.col(question.exceeds).is_not_null()).with_columns(
+        exceeds=pl.col(question.exceeds), value=question.value)
+    here = Context(context.timezone, _of_vehicles(context.inspections, walked))
+    regulation = question.regulation
+    proofs = regulation.how.decide(walked, regulation.verb.settings, here)
     deciding = _rows(walked, proofs, pl.coalesce("second", "first"))
     first, second = (_proof(_rows(walked, proofs, pl.col(place)), question, place)
                      for place in ("first", "second"))
     found = pl.concat([deciding, first, second], how="horizontal")
     counts = _counts(walked, deciding.select("vehicle", found_at="measured_at"))
     return found.join(counts, on="vehicle").select(_columns(question))
+
+
+def _of_vehicles(inspections: pl.DataFrame | None, walked: pl.DataFrame) -> pl.DataFrame | None:
+    """Return the inspections of the vehicles of a frame by their number."""
+    if inspections is None:
+        return None
+    numbers = walked.select("vehicle_id", "vehicle").unique()
+    return inspections.join(numbers, on="vehicle_id").drop("vehicle_id")
 
 
 def _rows(walked: pl.DataFrame, proofs: pl.DataFrame, number: pl.Expr) -> pl.DataFrame:
@@ -170,18 +258,17 @@ def _rows(walked: pl.DataFrame, proofs: pl.DataFrame, number: pl.Expr) -> pl.Dat
 
 def _proof(rows: pl.DataFrame, question: _Question, place: str) -> pl.DataFrame:
     """Name the columns of a record of proof by its place; all null for a null row."""
-    verified = judge.by_period(question.regulation, question.pollutant,
-                         lambda period: period.is_verified(question.pollutant))
+    verified = judge.stated(question.regulation, question.subject, "verified")
     return rows.select(
         pl.col("record_id").alias(f"{place}_record_id"),
         pl.col("measured_at").alias(f"{place}_measured_at"),
-        pl.col(question.value).alias(f"{place}_value"),
+        pl.col("value").alias(f"{place}_value"),
         verified.alias(f"{place}_verified"),
     )
 
 
 def _counts(walked: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """Count each found vehicle's tested and exceeding passes up to and including found_at."""
+    """Count each found vehicle's judged and exceeding passes up to and including found_at."""
     before = walked.join(found, on="vehicle").filter(pl.col("measured_at") <= pl.col("found_at"))
     return before.group_by("vehicle").agg(
         passes=pl.len().cast(pl.Int64), exceedances=pl.col("exceeds").sum().cast(pl.Int64))
@@ -189,24 +276,14 @@ def _counts(walked: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
 def _columns(question: _Question) -> list[pl.Expr]:
     """Spell the columns FINDINGS over deciding record, proof and counts."""
-    regulation, pollutant = question.regulation, question.pollutant
-
-    def limit(period: Period) -> Limit:
-        """The period's limit; `by_period` asks only periods that have one."""
-        found = period.limit(pollutant)
-        if found is None:
-            raise LookupError(pollutant)
-        return found
-
+    regulation, subject = question.regulation, question.subject
     verified = pl.col("first_verified") & pl.col("second_verified").fill_null(True)
+    told = {"kind": "kind", "limit": "value", "unit": "unit", "clause": "clause"}
     made = {
+        **{column: judge.stated(regulation, subject, name) for column, name in told.items()},
         "regulation_id": pl.lit(regulation.id),
-        "pollutant": pl.lit(pollutant),
+        "pollutant": pl.lit(subject),
         "found_at": pl.col("measured_at"),
-        "kind": judge.by_period(regulation, pollutant, lambda p: limit(p).kind),
-        "limit": judge.by_period(regulation, pollutant, lambda p: limit(p).value),
-        "unit": judge.by_period(regulation, pollutant, lambda p: limit(p).unit),
-        "clause": judge.by_period(regulation, pollutant, lambda p: limit(p).clause),
         "is_verified": verified & regulation.verb.verified,
         "regulation_sha256": pl.lit(regulation.sha256),
     }

@@ -12,20 +12,43 @@ import datetime as dt
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rsd.columns import OPEN_TABLES, TABLES
-from rsd.errors import LakeBusy, StorageError, UsageError
-from rsd.storage import disk, log
+from rsd.columns import OPEN_TABLES, RESTRICTED_TABLES, TABLES
+from rsd.errors import RsdError, StorageError, UsageError
+from rsd.storage import change, disk, log
 from rsd.storage.lock import WriterLock
+from rsd.storage.making import SETTINGS_FILE as _SETTINGS_FILE
+from rsd.storage.making import already, refuse_occupied, refuse_unfinished
+from rsd.storage.pinned import PinnedTable, read_only
 from rsd.storage.settings import Configuration, Value, checked, read, text
 from rsd.storage.table import BATCH, COMPACTED, Commit, Table, batch_of, is_own_name
 
-__all__ = ["BATCH", "COMPACTED", "Commit", "Lake", "Table"]
+__all__ = ["BATCH", "COMPACTED", "Commit", "Lake", "Pin", "PinnedLake", "Table"]
 
-_SETTINGS_FILE = "rsd.toml"
 _LOCK_FILE = ".lock"
 _GATED = ("evidence", "quarantine")  # rows exist once their batch stands in passes
+_TRIES = 20  # readings of all versions, until two in a row agree
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a read-only view of a lake is fixed to.
+
+    ``snapshots``: table → snapshot; a table that the user may not read is not there.
+    ``configuration``: the settings. ``law``: regulation → SHA-256 of its file, empty where the
+    files as they stand count; ``folders``: where those files are searched before all others.
+    ``exports``: how many versions of the findings had been exported; None: all that are known.
+    ``lists``: list of the office in the lake's folder → SHA-256; None: as the files stand.
+    """
+
+    snapshots: Mapping[str, log.Snapshot]
+    configuration: Configuration
+    law: Mapping[str, str] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
+    exports: int | None = None
+    lists: Mapping[str, str] | None = None
 
 
 class Lake:
@@ -38,6 +61,7 @@ class Lake:
     def __init__(self, path: Path, configuration: Configuration) -> None:
         self.path = path
         self.notices: list[str] = []
+        self.watch: object | None = None  # who is told how a run goes on
         self._configuration = configuration
         self._lock = WriterLock(path / _LOCK_FILE)
         self._tables: dict[str, Table] = {}
@@ -58,11 +82,11 @@ class Lake:
             if place.exists() and not place.is_dir():
                 raise UsageError("no folder", where=str(place), expected="a new or empty folder")
             disk.ensure_folder(place)
-            _refuse_occupied(place)
+            refuse_occupied(place)
             try:
                 disk.publish(place / _SETTINGS_FILE, text(configuration))
             except FileExistsError:
-                raise _already(place) from None
+                raise already(place) from None
             disk.ensure_folder(place / "open")
             disk.ensure_folder(place / "restricted", 0o700)
         return cls(place, configuration)
@@ -73,6 +97,7 @@ class Lake:
         place = _absolute(path)
         with disk.guard(place, "the lake cannot be read"):
             is_lake = (place / _SETTINGS_FILE).is_file()
+        refuse_unfinished(place)
         if not is_lake:
             raise UsageError("no lake here", where=str(place),
                              found="no rsd.toml" if place.is_dir() else "no such folder",
@@ -95,6 +120,16 @@ class Lake:
     def settings(self) -> Mapping[str, Value]:
         """The other settings, defaults included (`rsd.storage.settings.SETTINGS`)."""
         return self._configuration.settings
+
+    @property
+    def configuration(self) -> Configuration:
+        """The whole content of ``rsd.toml``."""
+        return self._configuration
+
+    @property
+    def regulation_folders(self) -> tuple[Path, ...]:
+        """Where the city's own regulations are, searched in this order before the built-in ones."""
+        return (self.path / "regulations",)
 
     @property
     def key_path(self) -> Path:
@@ -139,6 +174,7 @@ class Lake:
         try:
             if is_outermost:
                 self._set_aside_torn()
+                self._finish_change()
             yield
         finally:
             self._lock.release()
@@ -151,6 +187,26 @@ class Lake:
             self._tables[name] = Table(self, name, self._folder(name), name in _GATED)
         return self._tables[name]
 
+    def pinned(self) -> PinnedLake:
+        """Return a read-only view at the versions of all tables that stand at one moment.
+
+        No lock is taken. Versions only grow, so two readings of all of them that agree were true
+        at the moment between; under a writer that never pauses the last reading counts, in the
+        order that keeps rows of the gated tables with their batch.
+        """
+        readable = [n for n in TABLES if self.may_read_restricted or n not in RESTRICTED_TABLES]
+        found: dict[str, log.Snapshot] = {}
+        for _ in range(_TRIES):
+            now = {n: self.table(n).snapshot(self._held_back(n)) for n in readable}  # passes first
+            if found and all(now[n].version == found[n].version for n in readable):
+                break
+            found = now
+        return self.at(Pin(found, self._configuration))
+
+    def at(self, pin: Pin) -> PinnedLake:
+        """Return the read-only view that a pin describes."""
+        return PinnedLake(self, pin)
+
     def committed_batches(self) -> frozenset[str]:
         """Return the ids of the batches that exist: those that an entry of passes carries."""
         known = self.table("passes").transactions()
@@ -161,18 +217,22 @@ class Lake:
 
         Of evidence and quarantine those of committed batches, of every other table all.
         """
-        if name not in _GATED:
-            return self.table(name).files(version)
-        batches = self.committed_batches()  # before the files: what is committed is then there
-        return [
-            path for path in self.table(name).files(version)
-            if (batch := batch_of(path.name)) is None or batch in batches
+        version = self._held_back(name) if version is None else version
+        is_gated = name in _GATED  # batches before files: what is committed is then there
+        batches = self.committed_batches() if is_gated else frozenset()
+        paths = [
+            path for path in self.table(name).files(version) if not is_gated
+            or (batch := batch_of(path.name)) is None or batch in batches
             or batch.startswith(COMPACTED)
         ]
+        change.check_present(self.table(name), paths)
+        return paths
 
     def sweep(self) -> list[Path]:
         """Remove what writers that died left behind, and return it; committed files stay."""
-        removed = _remove(p for p in self.path.iterdir() if is_own_name(p.name, staged=False))
+        kept = [p for name in ("law", "settings") for p in (self.path / "open" / name).glob("**")]
+        removed = _remove(p for folder in (self.path, *kept) for p in folder.iterdir()
+                          if is_own_name(p.name, staged=False))
         for name in TABLES:
             with contextlib.suppress(PermissionError, FileNotFoundError):
                 removed += _remove(_litter(self.table(name)))
@@ -181,6 +241,14 @@ class Lake:
     def problems(self) -> list[str]:
         """Compare every active file with what the logs say of it (size, hash); [] when all hold."""
         return [problem for name in TABLES for problem in self.table(name).problems()]
+
+    def _held_back(self, name: str) -> int | None:
+        """Return the version at which readers stay while several tables change."""
+        return None if self._lock.is_held else change.held_back(self.path, name)
+
+    def _finish_change(self) -> None:
+        if (done := change.roll_forward(self)) is not None:
+            self.notices.append(f"{self.path}: a {done.operation} that was begun is finished")
 
     def _folder(self, name: str) -> Path:
         return self.path / ("open" if name in OPEN_TABLES else "restricted") / name
@@ -194,12 +262,12 @@ class Lake:
 
     def _mend_if_torn(self) -> None:
         torn = self._torn()
-        if not torn:
+        if not torn and change.under_way(self.path) is None:
             return
         try:
             with self.holding():
                 pass
-        except (UsageError, StorageError, LakeBusy) as error:
+        except RsdError as error:
             self.notices += [f"{p}: torn, counts as not committed ({error})" for p in torn]
 
     def _set_aside_torn(self) -> None:
@@ -212,21 +280,40 @@ class Lake:
             self.notices.append(f"{path}: torn, not committed; set aside as {aside.name}")
 
 
+class PinnedLake(Lake):
+    """A lake as of one version of all its tables; see `Lake.pinned`. It can only be read."""
+
+    def __init__(self, lake: Lake, pin: Pin) -> None:
+        super().__init__(lake.path, pin.configuration)
+        self.notices, self.pin = lake.notices, pin
+        for name, snapshot in pin.snapshots.items():
+            self._tables[name] = PinnedTable(self, lake.table(name), snapshot, name in _GATED)
+
+    @property
+    def regulation_folders(self) -> tuple[Path, ...]:
+        """Where regulations are: first the copies that the pin names."""
+        return (*self.pin.folders, *super().regulation_folders)
+
+    def pinned(self) -> PinnedLake:
+        """Return itself."""
+        return self
+
+    def _held_back(self, name: str) -> None:
+        return None
+
+    def configure(self, **_: object) -> None:  # type: ignore[override]
+        """Refuse: a pinned view is read-only."""
+        raise read_only(str(self.path))
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Refuse: a pinned view is read-only."""
+        raise read_only(str(self.path))
+        yield
+
+
 def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(Path(path).expanduser()))
-
-
-def _already(place: Path) -> UsageError:
-    return UsageError("already a lake", where=str(place), remedy="Open it, or name another.")
-
-
-def _refuse_occupied(place: Path) -> None:
-    if (place / _SETTINGS_FILE).exists():
-        raise _already(place)
-    others = [p.name for p in place.iterdir() if not is_own_name(p.name, staged=False)]
-    if others:
-        raise UsageError("the folder is not empty and no lake", where=str(place),
-                         found=", ".join(sorted(others)[:3]), remedy="Name a new folder.")
 
 
 def _litter(table: Table) -> Iterator[Path]:

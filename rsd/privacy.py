@@ -84,7 +84,7 @@ class VehicleKey:
         try:
             _refuse_exposed(os.fstat(descriptor), path)
             with disk.guard(path, "the vehicle key cannot be read"):
-                secret = os.read(descriptor, KEY_SIZE + 1)
+                secret = disk.read_up_to(descriptor, KEY_SIZE + 1)
         finally:
             os.close(descriptor)
         if len(secret) != KEY_SIZE:

@@ -18,15 +18,16 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A module imports from the floors below, and from its own package.
 FLOORS = (
     {"rsd.errors", "rsd.version"},
-    {"rsd.physics", "rsd.units"},
+    {"rsd.physics", "rsd.units", "rsd.column"},
     {"rsd.columns", "rsd.reasons", "rsd.clock"},
     {"rsd.storage"},
-    {"rsd.lake", "rsd.privacy", "rsd.audit"},
+    {"rsd.lake", "rsd.privacy", "rsd.audit", "rsd.inbox"},
     {"rsd.scoring", "rsd.quality", "rsd.geography", "rsd.intake", "rsd.synthetic"},
     {"rsd.law", "rsd.detection", "rsd.gate", "rsd.views"},
-    {"rsd.aggregates", "rsd.findings", "rsd.sql"},
+    {"rsd.aggregates", "rsd.findings", "rsd.sql", "rsd.review"},
     {"rsd.exports", "rsd.engines"},
     {"rsd.pipeline"},
+    {"rsd.keeping"},
     {"rsd"},
     {"cli"},
 )
@@ -49,7 +50,8 @@ HEAVY = {
     "scipy", "xlsxwriter", "rich",
 }
 # These few are needed by single commands, so that no module loads them at import.
-HEAVY_AND_RARE = {"pyproj", "shapely", "sklearn", "xlsxwriter", "openpyxl", "rich"}
+HEAVY_AND_RARE = {"pyproj", "shapely", "sklearn", "xlsxwriter", "openpyxl", "rich", "typst",
+                  "fontTools"}
 TRUTH_PATH = re.compile(r"(^|/)truth(/|$)|\btruth[\w-]*\.(csv|parquet|json|toml)\b")
 
 

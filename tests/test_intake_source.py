@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intake_reading import read_path
 
-from rsd.errors import InputRefused, StorageError
+from rsd.errors import InputRefused
 from rsd.intake import chunks as chunks_module
 from rsd.intake import packings, source
 from rsd.intake.source import fingerprint, stream_chunks
@@ -211,6 +211,6 @@ def test_an_input_output_error_says_where(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(source, "cut_file", broken)
-    with pytest.raises(StorageError, match="Input/output error") as caught:
+    with pytest.raises(InputRefused, match="Input/output error") as caught:
         list(stream_chunks(found))
     assert str(path) in str(caught.value)

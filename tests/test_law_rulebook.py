@@ -50,7 +50,7 @@ def test_hj845_states_its_numbers_dated_cited_and_unverified():
     assert [(b.quantity, b.op, b.value) for b in period.validity] == [
         ("vsp", ">", 0.0), ("wind_speed", "<=", 5.0)]
     assert not any(period.is_verified(p) for p in regulation.pollutants)
-    assert regulation.fuels == ("diesel",)
+    assert regulation.scope.fuels == ("diesel",)
     assert "opacity limit, ringelmann limit, no limit" in explain_rule(regulation)
 
 
@@ -72,6 +72,7 @@ def test_beijing_refuses_to_run_until_its_limits_are_supplied(tmp_path):
 pollutant = "co"
 value = 1.0
 unit = "%"
+basis = "dry exhaust without excess air"
 op = ">"
 role = "enforceable"
 clause = "test"
@@ -135,7 +136,7 @@ citation = "test"
     ('role = "screening"', 'role = "advice"', "period[1].limit[3].role", "enforceable, screening"),
     ('quantity = "vsp"', 'quantity = "power"', "period[1].validity[1].quantity", "one of vsp"),
     ('unit = "m/s"', 'unit = "km/h"', "period[1].validity[2].unit", "expected one of m/s"),
-    ('name = "repeated"', 'name = "thrice"', "verb.name", "one of repeated"),
+    ('name = "repeated"', 'name = "thrice"', "verb.name", "one of single, repeated"),
     ("min_hits = 2", "min_hits = 0", "verb", "min_hits must lie between 1"),
     ("min_hits = 2", "min_hits = 2.0", "verb.min_hits", "whole number"),
     ("min_hits = 2", "min_hits = true", "verb.min_hits", "whole number"),
@@ -208,6 +209,7 @@ citation = "test"
 pollutant = "opacity"
 value = 0.1
 unit = "%"
+basis = "plume"
 op = ">="
 role = "enforceable"
 clause = "test"

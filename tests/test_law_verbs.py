@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from rsd.law.verbs import VERBS, Context, Repeated, repeated
+from rsd.law.verbs import VERBS, Context, Repeated
+from rsd.law.verbs.repeated import repeated
 
 RULE = Repeated(min_hits=2, consecutive=True, window_months=6, window="anchored", inclusive=True,
                 min_gap_s=0, reset_on_inspection=True)

@@ -488,7 +488,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(
 
     path = dump(tmp_path / "a.csv", [record(tp1="x.jpg")])
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline_batch, "new_rows", full)
+        patch.setattr(pipeline_batch.KnownVehicles, "add", full)
         with pytest.raises(StorageError, match="No space left"):
             ingest(lake, [path])
     assert {name: rows(lake, name) for name in TABLES} == dict.fromkeys(TABLES, 0)

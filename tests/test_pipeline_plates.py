@@ -88,9 +88,9 @@ def test_two_texts_with_one_hash_stay_two_vehicles(stranger: int):
     texts = book._texts["cn"]
     # as if the place of this hash had been taken by another text
     other = pl.Series("check", [7 if k == stranger else c for k, c in
-                                enumerate(texts.frame["check"])], dtype=pl.UInt64)
+                                enumerate(texts.since(0)["check"])], dtype=pl.UInt64)
     wrong = pl.Series("vehicle_id", ["v1.wrong"] * 2)
-    texts.frame = texts.frame.with_columns(other, wrong)
+    texts._frames = [texts.since(0).with_columns(other, wrong)]
     assert book.assign(asked, "cn").equals(right)
 
 

@@ -78,8 +78,9 @@ def main() -> int:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     build = project["build-system"]["requires"]
-    runtime = project["project"]["dependencies"]
-    development = project["project"]["optional-dependencies"]["dev"]
+    extras = project["project"]["optional-dependencies"]
+    runtime = [*project["project"]["dependencies"], *extras["notices"]]
+    development = extras["dev"]
 
     markers = {canonicalize_name(r.name): r.marker
                for r in map(Requirement, [*runtime, *build, *development]) if r.marker}

@@ -33,6 +33,10 @@ SUBJECTS = {
     "vehicles": "What names a vehicle: plate, colour, registry.",
     "evidence": "Photographs, videos and texts of a pass that may show a plate.",
     "quarantine": "Records that could not be used, with their exact bytes.",
+    "calendar": "Working days, from the calendar of `rsd init`.",
+    "inspections": "Inspections and re-tests of vehicles, from `rsd inspections`; one that was "
+                   "passed breaks a chain of exceedances.",
+    "reviews": "One row an act of a review: who decided what about which proof, when and why.",
 }
 TYPES = {
     pl.String: "text", pl.Float64: "number", pl.Int64: "whole number", pl.Int8: "whole number",

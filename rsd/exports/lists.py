@@ -16,6 +16,7 @@ import polars as pl
 
 from rsd.columns import FINDINGS
 from rsd.errors import UsageError
+from rsd.exports.evidence import PLACES
 from rsd.exports.safety import (
     BOM,
     Progress,
@@ -25,6 +26,7 @@ from rsd.exports.safety import (
     printable,
     replacing,
 )
+from rsd.exports.words import Words, words
 from rsd.exports.xlsx import write_workbook
 from rsd.privacy import mask_plate_expr
 
@@ -46,6 +48,7 @@ class _List:
     sites: pl.DataFrame | None
     provenance: Mapping[str, str]
     plates: str
+    words: Words
     raw_csv: bool
     progress: Progress | None
 
@@ -53,13 +56,16 @@ class _List:
 def export_findings(findings: pl.DataFrame, path: Path, *, vehicles: pl.DataFrame | None,
                     sites: pl.DataFrame | None, show_plates: bool,
                     provenance: Mapping[str, str], withdrawn: pl.DataFrame | None = None,
-                    raw_csv: bool = False, progress: Progress | None = None) -> int:
+                    language: str = "en", raw_csv: bool = False,
+                    progress: Progress | None = None) -> int:
     """Write ``findings`` to ``path`` in the format of its suffix; return the number of rows.
 
-    ``findings`` and ``withdrawn`` have the columns of ``FINDINGS``; ``vehicles`` gives the plates
-    (null where it is None), masked unless ``show_plates``; ``sites`` gives GeoJSON its points.
+    ``findings`` and ``withdrawn`` have the columns of ``FINDINGS``; what they have besides, as
+    the evidence, stands behind. ``vehicles`` gives the plates (null where it is None), masked
+    unless ``show_plates``; ``sites`` gives GeoJSON its points where there is no evidence.
     XLSX and GeoJSON carry ``provenance``, Parquet in its metadata; its ``created_at`` dates the
-    XLSX. Only XLSX has room for ``withdrawn``. ``raw_csv`` leaves formulas in a CSV alive.
+    XLSX. Only XLSX has room for ``withdrawn``, and headings in a ``language``: the names of
+    columns are a contract elsewhere. ``raw_csv`` leaves formulas in a CSV alive.
     The same input gives the same bytes. The file appears whole or not at all.
 
     Raises ``UsageError`` for another suffix or a missing column, ``StorageError`` for the disk.
@@ -69,7 +75,7 @@ def export_findings(findings: pl.DataFrame, path: Path, *, vehicles: pl.DataFram
     gone = None if withdrawn is None else _listed(withdrawn, vehicles, show_plates)
     plates = "withheld" if vehicles is None else "shown" if show_plates else "masked"
     job = _List(_listed(findings, vehicles, show_plates), gone, sites, provenance, plates,
-                raw_csv, progress)
+                words(language), raw_csv, progress)
     with replacing(path) as staged:
         write(job, staged)
     return job.findings.height
@@ -133,12 +139,31 @@ def _geojson_blocks(job: _List) -> Iterator[bytes]:
 
 
 def _features(findings: pl.DataFrame, sites: pl.DataFrame | None) -> pl.DataFrame:
-    """Return a feature a finding: a point at the first site of its road segment, else null."""
-    lon, lat = pl.col("_lon"), pl.col("_lat")
-    point = pl.struct(type=pl.lit("Point"), coordinates=pl.concat_list(lon, lat))
-    placed = findings.join(_places(sites), on="road_segment", how="left", maintain_order="left")
-    return placed.select(type=pl.lit("Feature"), geometry=pl.when(lon.is_not_null()).then(point),
+    """Return a feature a finding, where its passes happened.
+
+    With evidence that is a MultiPoint of the places of its proof records, one where they are the
+    same; without, the first site of its road segment. Where nothing is known it is null.
+    """
+    if "first_lon_wgs84" in findings.columns:
+        points = pl.concat_list(_point(place) for place in PLACES).list.drop_nulls()
+        position = pl.concat_list(pl.element().struct.field(n) for n in ("lon", "lat"))
+        placed = findings.with_columns(
+            points.list.unique(maintain_order=True).list.eval(position).alias("_points"))
+        shape = pl.struct(type=pl.lit("MultiPoint"), coordinates=pl.col("_points"))
+        is_known = pl.col("_points").list.len() > 0
+    else:
+        placed = findings.join(_places(sites), on="road_segment", how="left",
+                               maintain_order="left")
+        shape = pl.struct(type=pl.lit("Point"), coordinates=pl.concat_list("_lon", "_lat"))
+        is_known = pl.col("_lon").is_not_null()
+    return placed.select(type=pl.lit("Feature"), geometry=pl.when(is_known).then(shape),
                          properties=pl.struct(findings.columns))
+
+
+def _point(place: str) -> pl.Expr:
+    """Return the position of a record of proof, null where a coordinate is none."""
+    lon, lat = pl.col(f"{place}_lon_wgs84"), pl.col(f"{place}_lat_wgs84")
+    return pl.when(lon.is_finite() & lat.is_finite()).then(pl.struct(lon=lon, lat=lat))
 
 
 def _places(sites: pl.DataFrame | None) -> pl.DataFrame:
@@ -159,7 +184,7 @@ def _places(sites: pl.DataFrame | None) -> pl.DataFrame:
 
 def _write_xlsx(job: _List, path: Path) -> None:
     write_workbook(path, job.findings, withdrawn=job.withdrawn, plates=job.plates,
-                   provenance=job.provenance, progress=job.progress)
+                   provenance=job.provenance, words=job.words, progress=job.progress)
 
 
 _WRITERS: dict[str, Callable[[_List, Path], None]] = {

@@ -1,7 +1,9 @@
 """A list of findings as an XLSX workbook, typed, and with nothing in it that acts.
 
-Texts stay texts: no formula, no link, no number guessed from digits. Numbers have sixteen digits,
-as Excel keeps them. Memory stays bounded, because rows go to the disk as they come.
+A sheet a regulation, then one with the evidence of each record of proof, one that says what each
+column means, one of what was withdrawn, and one that says where all of it is from. Texts stay
+texts: no formula, no link, no number guessed from digits. Numbers have sixteen digits, as Excel
+keeps them. Memory stays bounded, because rows go to the disk as they come.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from rsd.columns import FINDINGS
+from rsd.exports.evidence import PLACES, PROOF, SUMMARY, columns, proof_rows
 from rsd.exports.safety import Progress, flat, printable, slices
+from rsd.exports.words import Words
 
 if TYPE_CHECKING:
     from xlsxwriter import Workbook
@@ -28,16 +33,23 @@ CELL_CHARACTERS = 16_000
 """Characters that one cell shows: Excel's 32,767 count a character outside the first plane
 twice."""
 
-_UNVERIFIED = "Numbers not verified in the law's text: see is_verified"
+_BESIDE = ("regulation_id", "vehicle_id", "plate", "plate_color", "pollutant", "found_at", "limit",
+           "unit")
+"""Columns of a finding that stand before each of its records of proof."""
+_WIDE_FROM = "\u1100"
+"""First of the characters that are two columns wide, near enough for the width of a column."""
+SAMPLE_ROWS = 1_000
+"""Rows that a column's width is taken from."""
+
 _EXCEL_EPOCH_DAY = 25_569
 """1970-01-01 in Excel's count of days."""
 _DAY_PER_US = 1 / 86_400e6
 
 
 def write_workbook(path: Path, findings: pl.DataFrame, *, withdrawn: pl.DataFrame | None,
-                   plates: str, provenance: Mapping[str, str],
+                   plates: str, provenance: Mapping[str, str], words: Words,
                    progress: Progress | None = None) -> None:
-    """Write a sheet a regulation, then what was withdrawn, then where all of it is from.
+    """Write the sheets that this module's own description names.
 
     ``plates`` says how plates stand in the list (shown, masked, withheld). The folder of ``path``
     must be private: temporary files lie beside it. Raises ``OSError``.
@@ -51,8 +63,8 @@ def write_workbook(path: Path, findings: pl.DataFrame, *, withdrawn: pl.DataFram
         "strings_to_urls": False, "strings_to_numbers": False, "nan_inf_to_errors": True})
     book.set_properties({"created": _created(provenance)})
     try:
-        _write_sheets(book, findings, withdrawn, progress)
-        _write_provenance(book, findings, plates, provenance)
+        _write_sheets(book, findings, withdrawn, words, progress)
+        _write_provenance(book, findings, plates, provenance, words)
         book.close()
     except XlsxWriterException as error:
         cause = error.args[0] if error.args else None
@@ -69,15 +81,41 @@ def _release(book: Workbook) -> None:
 
 
 def _write_sheets(book: Workbook, findings: pl.DataFrame, withdrawn: pl.DataFrame | None,
-                  progress: Progress | None) -> None:
-    taken = {"history", "provenance", "withdrawn"}
+                  words: Words, progress: Progress | None) -> None:
+    taken = {"history", *(words.text(f"sheet_{name}").lower()
+                          for name in ("withdrawn", "columns", "provenance", "evidence"))}
+    has_evidence = "evidence_missing" in findings.columns
+    detail = [name for place in PLACES for name in columns(place)] if has_evidence else []
+    total = findings.height * (2 if has_evidence else 1)
     done = 0
-    for wanted, rows in _sheets(findings):
-        name, tell = _sheet_name(wanted, taken), _shifted(progress, done, findings.height)
-        _write_sheet(book, name, rows, tell)
+    for wanted, rows in _sheets(findings.drop(detail), words):
+        name, tell = _sheet_name(wanted, taken), _shifted(progress, done, total)
+        _write_sheet(book, name, rows, words, tell)
         done += rows.height
+    if has_evidence:
+        # a finding has up to two rows of proof; progress counts findings
+        _write_evidence(book, findings, words, taken, _shifted(progress, done, total))
+        _write_columns(book, findings, words)
     if withdrawn is not None:
-        _write_sheet(book, "withdrawn", withdrawn, None)
+        _write_sheet(book, words.text("sheet_withdrawn"), withdrawn, words, None)
+
+
+def _write_evidence(book: Workbook, findings: pl.DataFrame, words: Words, taken: set[str],
+                    progress: Progress | None) -> None:
+    """Write a row a record of proof, on as many sheets as they need."""
+    per_sheet = SHEET_ROWS // len(PLACES)
+    taken.discard(words.text("sheet_evidence").lower())
+    for start in range(0, max(findings.height, 1), per_sheet):
+        part = findings.slice(start, per_sheet)
+        name = _sheet_name(words.text("sheet_evidence"), taken)
+        rows = proof_rows(part, [*_BESIDE, "finding_id"])
+        tell = None if progress is None or not rows.height else _scaled(
+            progress, start, part.height / rows.height)
+        _write_sheet(book, name, rows, words, tell)
+
+
+def _scaled(progress: Progress, start: int, share: float) -> Progress:
+    return lambda rows, total: progress(start + round(rows * share), total)
 
 
 def _shifted(progress: Progress | None, done: int, total: int) -> Progress | None:
@@ -94,14 +132,14 @@ def _created(provenance: Mapping[str, str]) -> datetime:
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _sheets(findings: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+def _sheets(findings: pl.DataFrame, words: Words) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield the name and rows of each sheet: a regulation, in parts where it is too long."""
     if findings.is_empty():
-        yield "findings", findings
+        yield words.text("sheet_findings"), findings
     for regulation_id in findings["regulation_id"].unique().sort():
         rows = findings.filter(pl.col("regulation_id").eq_missing(pl.lit(regulation_id)))
         for part in rows.iter_slices(SHEET_ROWS):
-            yield regulation_id or "findings", part
+            yield regulation_id or words.text("sheet_findings"), part
 
 
 def _sheet_name(wanted: str, taken: set[str]) -> str:
@@ -115,41 +153,46 @@ def _sheet_name(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def _write_sheet(book: Workbook, name: str, rows: pl.DataFrame, progress: Progress | None) -> None:
+def _write_sheet(book: Workbook, name: str, rows: pl.DataFrame, words: Words,
+                 progress: Progress | None) -> None:
     """Write one list: typed cells, header frozen, filter on, unverified rows coloured."""
     sheet = book.add_worksheet(name)
-    bold = book.add_format({"bold": True, "bottom": 1})
-    writers = _set_columns(book, sheet, rows)
+    bold = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
+    titles = [words.heading(name) for name in rows.columns]
+    writers = _set_columns(book, sheet, rows, titles, words)
     sheet.freeze_panes(1, 0)
     sheet.autofilter(0, 0, rows.height, rows.width - 1)
-    for column, title in enumerate(rows.columns):
+    for column, title in enumerate(titles):
         sheet.write_string(0, column, title, bold)
-    if not rows["is_verified"].fill_null(False).all():
-        _mark_unverified(book, sheet, rows)
+    if "is_verified" in rows.columns and not rows["is_verified"].fill_null(False).all():
+        _mark_unverified(book, sheet, rows, words)
     # The library takes cells one by one, row after row: there is no other way into an XLSX.
-    lines = (cells for block in slices(rows, progress) for cells in _cells(block).iter_rows())
+    lines = (cells for block in slices(rows, progress)
+             for cells in _cells(words.translated(block)).iter_rows())
     for line, cells in enumerate(lines, 1):
         for column, value in enumerate(cells):
             if value is not None:
                 writers[column](line, column, value)
 
 
-def _mark_unverified(book: Workbook, sheet: Worksheet, rows: pl.DataFrame) -> None:
+def _mark_unverified(book: Workbook, sheet: Worksheet, rows: pl.DataFrame, words: Words) -> None:
     """Colour the rows that rest on unverified numbers; say so in a note on the clause's header."""
     from xlsxwriter.utility import xl_col_to_name
 
-    sheet.write_comment(0, rows.columns.index("clause"), _UNVERIFIED, {"author": "rsd"})
+    sheet.write_comment(0, rows.columns.index("clause"), words.text("unverified_note"),
+                        {"author": "rsd"})
     flag = xl_col_to_name(rows.columns.index("is_verified"), col_abs=True)
     sheet.conditional_format(1, 0, rows.height, rows.width - 1, {
         "type": "formula", "criteria": f"={flag}2<>TRUE",
         "format": book.add_format({"bg_color": "#FFE3B3"})})
 
 
-def _set_columns(book: Workbook, sheet: Worksheet,
-                 rows: pl.DataFrame) -> list[Callable[[int, int, Any], int]]:
+def _set_columns(book: Workbook, sheet: Worksheet, rows: pl.DataFrame, titles: list[str],
+                 words: Words) -> list[Callable[[int, int, Any], int]]:
     """Set width and number format of each column; return what writes a cell of each."""
     shown = {
         pl.Datetime: ('yyyy-mm-dd hh:mm:ss"Z"', 21, sheet.write_number),
+        None: ("yyyy-mm-dd hh:mm:ss", 20, sheet.write_number),
         pl.Date: ("yyyy-mm-dd", 11, sheet.write_number),
         pl.Float64: ("0.0###", 9, sheet.write_number),
         pl.Int64: ("0", 8, sheet.write_number),
@@ -158,17 +201,27 @@ def _set_columns(book: Workbook, sheet: Worksheet,
     }
     formats: dict[str, Any] = {}
     writers = []
+    sample = words.translated(rows.head(SAMPLE_ROWS))
     for column, (name, dtype) in enumerate(rows.schema.items()):
-        pattern, width, write = shown.get(dtype.base_type(), ("@", 0, sheet.write_string))
-        longest = width or min(_longest(rows[name]), 40)
+        is_local = isinstance(dtype, pl.Datetime) and dtype.time_zone is None
+        pattern, width, write = shown.get(None if is_local else dtype.base_type(),
+                                          ("@", 0, sheet.write_string))
+        longest = width or min(_longest(sample[name]), 40)
         style = formats.setdefault(pattern, book.add_format({"num_format": pattern}))
-        sheet.set_column(column, column, max(longest, len(name)) + 2, style)
+        sheet.set_column(column, column, max(longest, _width(titles[column])) + 2, style)
         writers.append(write)
     return writers
 
 
 def _longest(texts: pl.Series) -> int:
-    return max(texts.cast(pl.String, strict=False).str.len_chars().fill_null(0), default=0)
+    shown = texts.list.join(";") if isinstance(texts.dtype, pl.List) else texts
+    shown = shown.cast(pl.String, strict=False).fill_null("")
+    wide = shown.str.count_matches(f"[{_WIDE_FROM}-\U0010ffff]")
+    return int((shown.str.len_chars() + wide).max() or 0)  # type: ignore[arg-type]
+
+
+def _width(title: str) -> int:
+    return len(title) + sum(character >= _WIDE_FROM for character in title)
 
 
 def _cells(block: pl.DataFrame) -> pl.DataFrame:
@@ -196,25 +249,51 @@ def _cell_text(text: pl.Expr) -> pl.Expr:
     return pl.when(~short.str.starts_with("<r>")).then(short).otherwise(pl.lit("'") + short)
 
 
+def _write_columns(book: Workbook, findings: pl.DataFrame, words: Words) -> None:
+    """Write what each column of the other sheets means."""
+    known = {c.name: c for c in (*FINDINGS, *SUMMARY, *PROOF)}
+    detail = {c.name for c in PROOF} if "evidence_missing" in findings.columns else set()
+    names = [n for n in known if n in findings.columns or n in detail]
+    rows = [(name, words.heading(name), known[name].unit, known[name].meaning) for name in names]
+    titles = tuple(words.text(f"column_{w}") for w in ("name", "heading", "unit", "meaning"))
+    sheet = _plain_sheet(book, words.text("sheet_columns"), (22, 26, 10, 90), [titles, *rows])
+    sheet.freeze_panes(1, 0)
+
+
 def _write_provenance(book: Workbook, findings: pl.DataFrame, plates: str,
-                      provenance: Mapping[str, str]) -> None:
+                      provenance: Mapping[str, str], words: Words) -> None:
     """Write what a reader must know of the list, then where it is from."""
-    unverified = int((~findings["is_verified"].fill_null(False)).sum())
+    counts = {"findings": findings.height,
+              "unverified": int((~findings["is_verified"].fill_null(False)).sum())}
+    has_evidence = "evidence_incomplete" in findings.columns
+    zone = provenance.get("timezone", "")
     facts = {
-        "instants": "UTC",
-        "plates": plates,
-        "findings": f"{findings.height}",
-        "unverified": f"{unverified} of {findings.height} findings rest on regulatory numbers "
-                      "that were not verified in the law's text: is_verified is FALSE, and the "
-                      "row is coloured",
+        words.text("key_instants"): words.text("instants", timezone=zone) if has_evidence
+        else words.text("instants_utc"),
+        words.text("key_plates"): words.text(f"plates_{plates}"),
+        words.text("key_findings"): f"{findings.height}",
+        words.text("key_unverified"): words.text("unverified_rows", **counts),
     }
+    if has_evidence:
+        incomplete = int(findings["evidence_incomplete"].sum())
+        facts[words.text("key_evidence")] = words.text(
+            "incomplete_rows", findings=findings.height, incomplete=incomplete)
     facts |= {key: value for key, value in provenance.items() if key not in facts}
-    sheet = book.add_worksheet("provenance")
-    bold = book.add_format({"bold": True})
-    sheet.set_column(0, 0, 24, bold)
-    sheet.set_column(1, 1, 100, book.add_format({"num_format": "@", "text_wrap": True}))
-    texts = pl.DataFrame({"what": list(facts), "value": list(facts.values())},
-                         schema={"what": pl.String, "value": pl.String})
-    for line, cells in enumerate(texts.select(_cell_text(pl.all())).iter_rows()):
+    _plain_sheet(book, words.text("sheet_provenance"), (24, 100), list(facts.items()))
+
+
+def _plain_sheet(book: Workbook, name: str, widths: tuple[int, ...],
+                 rows: list[tuple[str, ...]]) -> Worksheet:
+    """Write texts, the first column bold and the last one wrapped."""
+    sheet = book.add_worksheet(name)
+    bold, text = book.add_format({"bold": True}), book.add_format({"num_format": "@"})
+    wrapped = book.add_format({"num_format": "@", "text_wrap": True})
+    for column, width in enumerate(widths):
+        style = bold if column == 0 else wrapped if column == len(widths) - 1 else text
+        sheet.set_column(column, column, width, style)
+    frame = pl.DataFrame(rows, schema=[(f"{k}", pl.String) for k in range(len(widths))],
+                         orient="row")
+    for line, cells in enumerate(frame.select(_cell_text(pl.all())).iter_rows()):
         for column, value in enumerate(cells):
             sheet.write_string(line, column, value)
+    return sheet

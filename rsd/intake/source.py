@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 
-from rsd.errors import InputRefused, StorageError
+from rsd.errors import InputRefused
 from rsd.intake import archive, utf16, workbook
 from rsd.intake.chunks import Chunk, cut, cut_file
 from rsd.intake.packings import (
@@ -31,7 +31,7 @@ from rsd.intake.packings import (
     packing_of,
 )
 
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 8 << 20
 """Size of a chunk: large enough to amortise a parse, small enough to keep memory flat."""
 STANDARD_INPUT = "-"
 """What stands for standard input where a file is named, and in the account."""
@@ -236,7 +236,8 @@ def stream_chunks(source: Source, size: int = CHUNK_BYTES) -> Iterator[Chunk]:
     """Yield a dump's unpacked bytes in chunks that end at a line end, the last one excepted.
 
     Raises:
-        InputRefused: broken or oversized archive, or the file changed while it was read.
+        InputRefused: broken or oversized archive, a fault of the disk, or the file changed while
+            it was read.
     """
     try:
         with _open_regular(source.path) as raw:
@@ -245,15 +246,19 @@ def stream_chunks(source: Source, size: int = CHUNK_BYTES) -> Iterator[Chunk]:
     except Broken as error:
         raise _broken(source, error) from error
     except OSError as error:
-        raise StorageError("cannot be read", where=source.where,
-                           found=str(error.strerror or error),
-                           remedy="Check the disk, then run again.") from error
+        raise _unreadable(source, error) from error
     now = (after.st_size, after.st_mtime_ns, (after.st_dev, after.st_ino))
     if now != (source.file_size, source.modified_ns, source.inode):
         raise InputRefused(
             "the file changed while it was read", where=source.where,
             found=f"{after.st_size} bytes", expected=f"{source.file_size} bytes",
             remedy="Wait until it is written to its end, then run again.")
+
+
+def _unreadable(source: Source, error: OSError) -> InputRefused:
+    # of this one file: those beside it are read all the same
+    return InputRefused("cannot be read", where=source.where, found=str(error.strerror or error),
+                        remedy="Check the disk, then run again.")
 
 
 def _broken(source: Source, error: Broken) -> InputRefused:
@@ -279,7 +284,10 @@ def _chunks(source: Source, stream: Readable, size: int) -> Iterator[Chunk]:
 
 
 def beginning(source: Source, size: int) -> bytes:
-    """Return the first bytes of a dump, unpacked; less where it is broken, which its reading says.
+    """Return the first bytes of a dump, unpacked; none where it is broken, which its reading says.
+
+    Raises:
+        InputRefused: a fault of the disk, which may be gone at the next reading.
     """
     try:
         with _open_regular(source.path) as raw:
@@ -287,5 +295,7 @@ def beginning(source: Source, size: int) -> bytes:
             if source.codec is not None:
                 stream = utf16.Transcoder(stream, source.codec)
             return stream.read(size)
-    except (Broken, InputRefused, OSError):
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    except (Broken, InputRefused):
         return b""

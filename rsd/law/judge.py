@@ -1,28 +1,60 @@
-"""What a regulation says of one reading: does it apply, was it tested, does it exceed.
+"""What a regulation says of one record: does it apply, was it tested, does it exceed.
 
 Each question is an expression over the columns of PASSES, in Polars and, word for word, in DuckDB
 SQL. A reading is *tested* where the regulation applies, the record and its pollutant are valid,
 no bound of the law's validity window is known to fail, and the value is a finite number. It
 *exceeds* where it is tested and passes the limit of its date's period; null where not tested,
 because "not measured" is not "clean".
+
+The *verdict* on a record is what a verb walks over: of one pollutant whether it exceeds; for a
+verb of all pollutants whether any does, and null where none does but one was not tested; for a
+verb of registration whether the vehicle stands in a group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 from operator import and_, ge, gt, le, lt, or_
+from typing import Any
 
 import polars as pl
 
 from rsd.columns import MEASURED_VALUE
-from rsd.law.rulebook import QUANTITIES, Bound, Period, Regulation
+from rsd.law.rules import (
+    NO_POLLUTANT,
+    QUANTITIES,
+    Bound,
+    Group,
+    Limit,
+    Period,
+    Regulation,
+)
 
+Pick = Callable[[Period], float | str | bool | None]
 _COMPARE: dict[str, Callable[[pl.Expr, float], pl.Expr]] = {">": gt, ">=": ge, "<": lt, "<=": le}
+_UNKNOWN = "unknown"
+
+
+def verdict(regulation: Regulation, subject: str) -> pl.Expr:
+    """Return the verdict on a record under one of `Regulation.subjects`; null where there is none.
+
+    >>> from rsd.law.rulebook import load
+    >>> law, car = load("xm_375_2019_registration"), {"date": ["2021-05-01"], "fuel": "gasoline",
+    ...     "emission_stage": 1, "vehicle_class": None, "first_registered": None}
+    >>> pl.DataFrame(car).with_columns(pl.col("date").str.to_date()).select(
+    ...     verdict(law, "none")).item()
+    True
+    """
+    if subject == NO_POLLUTANT:
+        return _registered(regulation)
+    if regulation.how.subject == "all pollutants":
+        return _exceeds_any(regulation)
+    return exceeds(regulation, subject)
 
 
 def applies(regulation: Regulation, pollutant: str) -> pl.Expr:
-    """Whether a pass falls under the regulation's limit by fuel, class and local date. Not null."""
+    """Whether a pass falls under the regulation's limit by scope and local date. Not null."""
     return _under(regulation, pollutant, _in_force)
 
 
@@ -36,17 +68,36 @@ def tested(regulation: Regulation, pollutant: str) -> pl.Expr:
 def exceeds(regulation: Regulation, pollutant: str) -> pl.Expr:
     """Whether a reading exceeds its limit; null where it was not tested."""
     value = pl.col(MEASURED_VALUE[pollutant][0])
-    verdict = pl.lit(None, dtype=pl.Boolean)
+    over = pl.lit(None, dtype=pl.Boolean)
     for period in reversed(regulation.periods):
         limit = period.limit(pollutant)
         if limit is not None:
-            over = _COMPARE[limit.op](value, limit.value)
-            verdict = pl.when(_in_force(period)).then(over).otherwise(verdict)
-    return pl.when(tested(regulation, pollutant)).then(verdict)
+            compared = _COMPARE[limit.op](value, limit.value)
+            over = pl.when(_in_force(period)).then(compared).otherwise(over)
+    return pl.when(tested(regulation, pollutant)).then(over)
 
 
-def by_period(regulation: Regulation, pollutant: str,
-              pick: Callable[[Period], float | str | bool | None]) -> pl.Expr:
+def sees(regulation: Regulation, subject: str) -> pl.Expr:
+    """Whether a record has a verdict, so that a verb walks over it. Not null."""
+    if subject in regulation.pollutants and regulation.how.subject == "each pollutant":
+        return tested(regulation, subject)
+    return verdict(regulation, subject).is_not_null()
+
+
+def may_exceed(regulation: Regulation, subject: str) -> pl.Expr:
+    """Whether a record's verdict may be true, judged by few columns: never false where it is true.
+
+    Null counts as false.
+    """
+    if subject not in regulation.pollutants or regulation.how.subject != "each pollutant":
+        return verdict(regulation, subject)
+    value = pl.col(MEASURED_VALUE[subject][0])
+    limits = (period.limit(subject) for period in regulation.periods)
+    over = (_COMPARE[x.op](value, x.value) for x in limits if x is not None)
+    return reduce(or_, over)
+
+
+def by_period(regulation: Regulation, pollutant: str, pick: Pick) -> pl.Expr:
     """Return what ``pick`` takes from the period of a pass's date; null outside all periods."""
     chosen = pl.lit(None)
     for period in reversed(regulation.periods):
@@ -55,24 +106,95 @@ def by_period(regulation: Regulation, pollutant: str,
     return chosen
 
 
-def columns_read(regulation: Regulation, pollutant: str) -> tuple[str, ...]:
+def stated(regulation: Regulation, subject: str, name: str) -> pl.Expr:
+    """Return an attribute of the rule behind a verdict: of the limit, or of the group.
+
+    ``name``: ``kind``, ``value``, ``unit``, ``clause`` or ``verified``; the last asks for every
+    number that the verdict rests on: the limit (all limits, for a verb of all pollutants) and the
+    validity bounds.
+    """
+    chosen = pl.lit(None)
+    for holds, rule, period in reversed(list(_rules(regulation, subject))):
+        said: Any = getattr(rule, name)
+        if name == "verified":
+            rests_on = period.limits if regulation.how.subject == "all pollutants" else (rule,)
+            said = all(x.verified for x in (*rests_on, *period.validity))
+        chosen = pl.when(holds).then(pl.lit(said)).otherwise(chosen)
+    return chosen
+
+
+def columns_read(regulation: Regulation, subject: str) -> tuple[str, ...]:
     """Return the columns of a pass that these questions read."""
+    names = ["date", "fuel", "vehicle_class", "emission_stage"]
+    if subject == NO_POLLUTANT:
+        return (*names, "first_registered")
+    together = regulation.how.subject == "all pollutants"
     bounds = {b.quantity for period in regulation.periods for b in period.validity}
-    names = ["date", "fuel", "vehicle_class", "is_valid", f"is_valid_{pollutant}"]
-    names += [column for quantity in sorted(bounds) for column in QUANTITIES[quantity][0]]
-    return (*names, MEASURED_VALUE[pollutant][0])
+    names += ["is_valid", *(c for quantity in sorted(bounds) for c in QUANTITIES[quantity][0])]
+    for pollutant in regulation.pollutants if together else (subject,):
+        names += [f"is_valid_{pollutant}", MEASURED_VALUE[pollutant][0]]
+    return tuple(names)
+
+
+def _rules(regulation: Regulation, subject: str) -> Iterator[tuple[pl.Expr, Limit | Group, Period]]:
+    """Yield each limit or group of a subject with when it is the one that speaks."""
+    for period in regulation.periods:
+        limit = period.limit(subject)
+        if limit is not None:
+            yield _in_force(period), limit, period
+        if subject == NO_POLLUTANT:
+            for group in period.groups:
+                yield _in_force(period) & _belongs(group), group, period
+
+
+def _exceeds_any(regulation: Regulation) -> pl.Expr:
+    """Whether any pollutant exceeds; null where none does and one with a limit was not tested."""
+    asked = {p: applies(regulation, p) for p in regulation.pollutants}
+    over = [pl.when(under).then(exceeds(regulation, p)).otherwise(False)
+            for p, under in asked.items()]
+    return pl.when(pl.any_horizontal(*asked.values())).then(pl.any_horizontal(*over))
+
+
+def _registered(regulation: Regulation) -> pl.Expr:
+    """Whether a pass's vehicle stands in a group; null outside, or where it cannot be said."""
+    member = pl.lit(None, dtype=pl.Boolean)
+    for period in reversed(regulation.periods):
+        groups = reduce(or_, map(_belongs, period.groups), pl.lit(False))
+        member = pl.when(_in_force(period)).then(groups).otherwise(member)
+    return pl.when(_of_scope(regulation)).then(member)
+
+
+def _belongs(group: Group) -> pl.Expr:
+    """Whether a vehicle stands in a group: false if anything known says no, else null if unknown.
+    """
+    terms = [_known(column).is_in(names) for column, names in (
+        ("fuel", group.fuels), ("vehicle_class", group.vehicle_classes)) if names]
+    if group.emission_stages:
+        terms.append(pl.col("emission_stage").is_in(group.emission_stages))
+    if group.registered_before is not None:
+        terms.append(pl.col("first_registered") < group.registered_before)
+    return reduce(and_, terms)
+
+
+def _known(column: str) -> pl.Expr:
+    """A text of the registry, null where it says unknown."""
+    return pl.when(pl.col(column) != _UNKNOWN).then(pl.col(column))
 
 
 def _under(regulation: Regulation, pollutant: str,
            holds: Callable[[Period], pl.Expr]) -> pl.Expr:
     """Scope, and ``holds`` in any of the periods that have a limit of the pollutant."""
     periods = [holds(p) for p in regulation.periods if p.limit(pollutant) is not None]
-    terms = [reduce(or_, periods, pl.lit(False))]
-    if regulation.fuels:
-        terms.append(pl.col("fuel").is_in(regulation.fuels))
-    if regulation.vehicle_classes:
-        terms.append(pl.col("vehicle_class").is_in(regulation.vehicle_classes))
-    return reduce(and_, terms).fill_null(False)
+    return (reduce(or_, periods, pl.lit(False)) & _of_scope(regulation)).fill_null(False)
+
+
+def _of_scope(regulation: Regulation) -> pl.Expr:
+    scope = regulation.scope
+    asked: tuple[tuple[str, tuple[Any, ...]], ...] = (
+        ("fuel", scope.fuels), ("vehicle_class", scope.vehicle_classes),
+        ("emission_stage", scope.emission_stages))
+    terms = [pl.col(column).is_in(names) for column, names in asked if names]
+    return reduce(and_, terms, pl.lit(True))
 
 
 def _in_force(period: Period) -> pl.Expr:
@@ -86,7 +208,7 @@ def _in_window(period: Period) -> pl.Expr:
 
 def _within(bound: Bound) -> pl.Expr:
     quantity = pl.coalesce(QUANTITIES[bound.quantity][0])
-    return _COMPARE[bound.op](quantity, bound.value).fill_null(True)
+    return _COMPARE[bound.op](quantity, bound.value).fill_null(not bound.required)
 
 
 # The same in SQL. Names and choices come from closed lists of this project, never from a user's
@@ -113,17 +235,19 @@ def exceeds_sql(regulation: Regulation, pollutant: str) -> str:
              for p, x in limits if x is not None]
     if not whens:
         return "CAST(NULL AS BOOLEAN)"
-    verdict = f"CASE {' '.join(whens)} END"
-    return f"(CASE WHEN {tested_sql(regulation, pollutant)} THEN {verdict} END)"
+    over = f"CASE {' '.join(whens)} END"
+    return f"(CASE WHEN {tested_sql(regulation, pollutant)} THEN {over} END)"
 
 
 def _under_sql(regulation: Regulation, pollutant: str, holds: Callable[[Period], str]) -> str:
     periods = [holds(p) for p in regulation.periods if p.limit(pollutant) is not None]
     terms = [f"({' OR '.join(periods) or 'false'})"]
-    scope = (("fuel", regulation.fuels), ("vehicle_class", regulation.vehicle_classes))
-    for column, names in scope:
+    scope = regulation.scope
+    for column, names in (("fuel", scope.fuels), ("vehicle_class", scope.vehicle_classes)):
         if names:
             terms.append(f"{column} IN ({', '.join(map(_quoted, names))})")
+    if scope.emission_stages:
+        terms.append(f"emission_stage IN ({', '.join(map(str, scope.emission_stages))})")
     return f"coalesce({' AND '.join(terms)}, false)"
 
 
@@ -139,7 +263,8 @@ def _in_window_sql(period: Period) -> str:
 
 def _within_sql(bound: Bound) -> str:
     quantity = f"coalesce({', '.join(QUANTITIES[bound.quantity][0])})"
-    return f"coalesce({quantity} {bound.op} {_double(bound.value)}, true)"
+    unknown = str(not bound.required).lower()
+    return f"coalesce({quantity} {bound.op} {_double(bound.value)}, {unknown})"
 
 
 def _double(value: float) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
@@ -16,10 +17,13 @@ from rsd.errors import InputRefused, IntegrityError, RsdError
 from rsd.intake.formats import Format
 from rsd.lake import BATCH, Lake
 from rsd.pipeline import versions
+from rsd.pipeline.accounts import counts_of
+from rsd.pipeline.hash_index import Hashes
+from rsd.pipeline.known_ids import KnownIds
 from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.prepare import PREPARED, Prepared, repeats
 from rsd.pipeline.replicates import ReplicateCount
-from rsd.pipeline.vehicles import new_rows
+from rsd.pipeline.vehicles import KnownVehicles
 from rsd.scoring import ScoringRules, score
 
 SOURCE = "source:"
@@ -35,6 +39,8 @@ class Stage:
 
     lake: Lake
     batch_id: str
+    dumps: list[Prepared]
+    met: pl.DataFrame | None = None
     passes: Path | None = None
     evidence: list[Path] = field(default_factory=list)
     quarantine: Path | None = None
@@ -57,6 +63,14 @@ class Stage:
                     path.unlink()
 
 
+class Known:
+    """What a lake knows already of records and vehicles, as far as a run has looked."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.records = KnownIds(lake.table("passes"), "record_id")
+        self.vehicles = KnownVehicles(lake)
+
+
 def scoring_rules(lake: Lake, fmt: Format) -> ScoringRules:
     """Return how passes of a format are scored in a lake; the lake's settings win."""
     settings = lake.settings
@@ -72,9 +86,9 @@ def scoring_rules(lake: Lake, fmt: Format) -> ScoringRules:
     )
 
 
-def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
-                 registry: pl.DataFrame, tick: Tick, replicated: ReplicateCount) -> None:
-    """Ingest some dumps in one commit; a dump that is refused on the way leaves no trace.
+def stage_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook, registry: pl.DataFrame,
+                tick: Tick) -> Stage | None:
+    """Read, score and write some dumps; no reader sees them until `commit_batch`.
 
     Args:
         lake: held for writing.
@@ -82,11 +96,12 @@ def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
         book: known vehicles; new ones are added.
         registry: what the registry knows, by ``vehicle_id``.
         tick: called with the number of bytes of each dump that is done.
-        replicated: the run's count of passes that another instrument recorded too.
+
+    Returns:
+        What was written; None where every dump was refused.
 
     Raises:
-        InputRefused: the only dump of the batch was refused.
-        IntegrityError: an account does not balance.
+        InputRefused: the only dump of the batch was refused. It leaves no trace.
         StorageError: nothing could be written.
     """
     sites = lake.table("sites").scan().collect()
@@ -99,24 +114,47 @@ def ingest_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook,
         accepted, loaded = _load(dumps, book, tick)
         parts = {k: iter(v) for k, v in loaded.items()}
     if not accepted:
-        return
+        return None
     formats = {d.reader.format.id: d.reader.format for d in accepted}
-    stage = Stage(lake, _batch_id(accepted))
+    stage = Stage(lake, _batch_id(accepted), accepted)
     try:
         _write(stage, parts, formats, sites, registry)
-        _settle(stage, accepted)
-        for dump in accepted:
-            dump.note_contradictions()
-            dump.summary.check()
-        _check(stage, accepted)
-        found = replicated.changed(stage.added(), list(stage.rewritten))
-        _commit(stage, accepted, book.vehicles_since(mark))
-        replicated.add(found)
-        for dump in accepted:
-            dump.summary.state = "done"
+        stage.met = book.vehicles_since(mark)
     except BaseException:
         stage.discard()
         book.forget_since(mark)
+        raise
+    return stage
+
+
+def commit_batch(stage: Stage, known: Known, replicated: ReplicateCount) -> None:
+    """Settle a staged batch with the history and commit it.
+
+    Args:
+        stage: the batch; of two batches the one that was staged first is committed first.
+        known: what the lake knows; the batch is added.
+        replicated: the run's count of passes that another instrument recorded too.
+
+    Raises:
+        IntegrityError: an account does not balance.
+        StorageError: nothing could be written.
+    """
+    try:
+        ids = _sorted_ids(stage.dumps)
+        _settle(stage, known.records, ids)
+        for dump in stage.dumps:
+            dump.note_contradictions()
+            dump.summary.check()
+        _check(stage)
+        found = replicated.changed(stage.added(), list(stage.rewritten))
+        _commit(stage, known)
+        replicated.add(found)
+        known.records.replaced(stage.rewritten)
+        known.records.add([stage.passes] if stage.passes else [], ids)
+        for dump in stage.dumps:
+            dump.summary.state = "done"
+    except BaseException:
+        stage.discard()
         raise
 
 
@@ -240,13 +278,19 @@ _EVIDENCE = schema(EVIDENCE).names()
 _TELLING = [name for name in _EVIDENCE if name not in ("record_id", *versions.KEY)]
 
 
-def _settle(stage: Stage, dumps: list[Prepared]) -> None:
+def _sorted_ids(dumps: list[Prepared]) -> Hashes:
+    hashes = np.concatenate([np.empty(0, np.uint64), *(i.to_numpy() for d in dumps for i in d.ids)])
+    hashes.sort()
+    return hashes
+
+
+def _settle(stage: Stage, known: KnownIds, ids: Hashes) -> None:
     """Take duplicates out and mark versions that a correction replaced."""
-    if stage.passes is None or not any(d.ids for d in dumps):
+    if stage.passes is None or not ids.size:
         return
+    dumps = stage.dumps
     order = [d.source.sha256 for d in dumps]
-    hashes = pl.concat([ids for d in dumps for ids in d.ids])
-    verdicts = versions.compare(stage.lake, hashes, stage.passes, stage.evidence, order)
+    verdicts = versions.compare(stage.lake, known, ids, stage.passes, stage.evidence, order)
     if verdicts.is_clean:
         return
     _count_duplicates(verdicts.duplicates, dumps)
@@ -266,9 +310,9 @@ def _settle(stage: Stage, dumps: list[Prepared]) -> None:
         path.unlink()
 
 
-def _check(stage: Stage, dumps: list[Prepared]) -> None:
+def _check(stage: Stage) -> None:
     """Compare the accounts with what the staged file of passes holds, by its own footer."""
-    accepted = sum(d.summary.accepted for d in dumps)
+    accepted = sum(d.summary.accepted for d in stage.dumps)
     rows = 0 if stage.passes is None else pl.scan_parquet(stage.passes, glob=False).select(
         pl.len()).collect().item()
     if rows != accepted:
@@ -277,22 +321,19 @@ def _check(stage: Stage, dumps: list[Prepared]) -> None:
                              remedy="Nothing was committed; run again.")
 
 
-def _commit(stage: Stage, dumps: list[Prepared], met: pl.DataFrame) -> None:
+def _commit(stage: Stage, known: Known) -> None:
     """Commit the restricted tables first and passes last: its entry makes the batch exist."""
-    lake, sources = stage.lake, [SOURCE + d.source.sha256 for d in dumps]
+    lake, dumps = stage.lake, stage.dumps
+    sources = [SOURCE + d.source.sha256 for d in dumps]
     quarantined = pl.concat([d.quarantined() for d in dumps])
     if quarantined.height:
         stage.quarantine = lake.table("quarantine").write(quarantined, stage.batch_id)
         lake.table("quarantine").commit([stage.quarantine], transactions=sources)
     if stage.evidence:
         lake.table("evidence").commit(stage.evidence, transactions=sources)
-    new = new_rows(lake, met)
-    if new.height:
-        table = lake.table("vehicles")
-        table.commit([table.write(new, stage.batch_id)])
-    counts = {d.source.sha256: {"records": d.summary.records, "accepted": d.summary.accepted,
-                                "quarantined": d.summary.quarantined,
-                                "duplicates": d.summary.duplicates} for d in dumps}
+    if stage.met is not None:
+        known.vehicles.add(stage.met, stage.batch_id)
+    counts = {d.source.sha256: counts_of(d.summary) for d in dumps}
     lake.table("passes").commit(stage.added(), remove=list(stage.rewritten),
                                 transactions=[BATCH + stage.batch_id, *sources],
                                 info={"sources": counts})

@@ -23,6 +23,7 @@ from rsd.columns import RESTRICTED_TABLES, TABLES
 from rsd.errors import StorageError
 from rsd.lake import Lake
 from rsd.pipeline.ingest import Progress, ingest
+from rsd.pipeline.status import silent
 from rsd.pipeline.summary import RunSummary
 from rsd.pipeline.vehicles import check_key
 from rsd.privacy import VehicleKey
@@ -57,7 +58,7 @@ def dry_run(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None
         StorageError: no room for the copy, or a part of the lake cannot be read.
     """
     check_key(lake, VehicleKey.load(lake.key_path))  # in the lake's own name, not the copy's
-    with _copy_of(lake) as copy:
+    with _copy_of(lake) as copy, silent(copy):
         summary = ingest(copy, paths, input_format=input_format, progress=progress,
                          refuse_doubtful_units=refuse_doubtful_units)
         summary.notices = [*lake.notices, *summary.notices]

@@ -11,6 +11,7 @@ from rsd.columns import MEASURED_VALUE
 from rsd.lake import Lake
 from rsd.law import judge
 from rsd.law.rulebook import Regulation
+from rsd.pipeline import trail
 from rsd.pipeline.nightly import current_passes, regulations_of
 from rsd.pipeline.reading import findings_of, resolve_vehicle
 
@@ -32,7 +33,7 @@ class Story:
     timezone: str
 
 
-def explain(lake: Lake, vehicle: str) -> Story:
+def explain(lake: Lake, vehicle: str, *, reason: str | None = None) -> Story:
     """Tell a vehicle's whole story under the regulations of the lake.
 
     Args:
@@ -44,7 +45,8 @@ def explain(lake: Lake, vehicle: str) -> Story:
         UsageError: no such vehicle.
         PolicyRefusal: a plate without the right.
     """
-    ids = resolve_vehicle(lake, vehicle)
+    lake = lake.pinned()
+    ids = resolve_vehicle(lake, vehicle, reason=reason)
     wanted = pl.col("vehicle_id").is_in(ids)
     passes = current_passes(lake).filter(wanted).collect(engine="streaming")
     if passes.is_empty():
@@ -56,6 +58,8 @@ def explain(lake: Lake, vehicle: str) -> Story:
     regulations = regulations_of(lake)
     verdicts = [_verdicts(passes, r, p) for r in regulations for p in r.pollutants]
     rows = pl.concat(verdicts).sort("measured_at", "record_id", "regulation_id", "pollutant")
+    trail.record(lake, "explain", {"vehicles": ids, "rows": rows.height, "plates": False},
+                 reason=reason)
     return Story(ids, rows, findings_of(lake).filter(wanted), lake.timezone)
 
 

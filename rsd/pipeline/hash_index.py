@@ -24,8 +24,9 @@ class HashIndex:
     """
 
     def __init__(self) -> None:
-        self._keys = np.empty(0, np.uint64)
-        self._slots = np.zeros(_FIRST_SLOTS, np.int64)  # position + 1, 0 is free
+        self._room = np.empty(0, np.uint64)
+        self._keys = self._room  # the part of it that is filled
+        self._slots = np.zeros(_FIRST_SLOTS, np.int32)  # position + 1, 0 is free
 
     def __len__(self) -> int:
         return self._keys.size
@@ -36,7 +37,7 @@ class HashIndex:
         asked = np.arange(hashes.size)
         slots = self._first_slots(hashes)
         while asked.size:
-            positions = self._slots[slots] - 1
+            positions = self._slots[slots].astype(np.int64) - 1
             taken = positions >= 0
             hit = taken.copy()
             hit[taken] = self._keys[positions[taken]] == hashes[asked[taken]]
@@ -48,13 +49,21 @@ class HashIndex:
     def insert(self, hashes: Hashes) -> None:
         """Insert hashes that differ from each other and from all that are known."""
         first = self._keys.size
-        self._keys = np.concatenate([self._keys, hashes])
+        self._extend(hashes)
         if 2 * self._keys.size > self._slots.size:
             size = self._slots.size
             while size < 4 * self._keys.size:
                 size *= 2
-            self._slots, first = np.zeros(size, np.int64), 0
+            self._slots, first = np.zeros(size, np.int32), 0
         self._place(np.arange(first, self._keys.size))
+
+    def _extend(self, hashes: Hashes) -> None:
+        first, size = self._keys.size, self._keys.size + hashes.size
+        if size > self._room.size:
+            self._room = np.empty(2 * size, np.uint64)
+            self._room[:first] = self._keys
+        self._keys = self._room[:size]
+        self._keys[first:] = hashes
 
     def _place(self, positions: Positions) -> None:
         slots = self._first_slots(self._keys[positions])

@@ -5,39 +5,38 @@ from __future__ import annotations
 import glob
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
-from rsd.columns import RUNS, schema
 from rsd.errors import InputRefused, StorageError
 from rsd.intake.source import STANDARD_INPUT, Source, sources_of
 from rsd.lake import Lake
-from rsd.pipeline.batch import SOURCE, ingest_batch, refuse
+from rsd.pipeline.accounts import PENDING, record
+from rsd.pipeline.batch import SOURCE, Known, Stage, commit_batch, refuse, stage_batch
 from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.prepare import Prepared
 from rsd.pipeline.replicates import ReplicateCount
 from rsd.pipeline.spool import spooled
+from rsd.pipeline.status import Watch, note_exit_code, watched
 from rsd.pipeline.summary import FileSummary, RunSummary
 from rsd.pipeline.vehicles import check_key, registered
 from rsd.privacy import VehicleKey
-from rsd.version import VERSION
 
 SMALL_BYTES = 8 << 20
 _BATCH_BYTES = 48 << 20
 _BATCH_FILES = 1000
-
-_PENDING = "pending"
 
 Progress = Callable[[int, int], None]
 Item = tuple[Source, FileSummary]
 
 
 def ingest(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None = None,
-           progress: Progress | None = None, refuse_doubtful_units: bool = False) -> RunSummary:
+           progress: Progress | None = None, refuse_doubtful_units: bool = False,
+           max_quarantine: float | None = None) -> RunSummary:
     """Ingest dumps. Every record is accepted, quarantined or a counted duplicate.
 
     Args:
@@ -48,6 +47,8 @@ def ingest(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None 
         progress: called with bytes done and bytes in all.
         refuse_doubtful_units: refuse a file whose columns look like another unit than declared; so
             does the lake's setting of that name.
+        max_quarantine: quarantined share of a file above which the status says 4; by default the
+            lake's setting of that name.
 
     Returns:
         The account, file by file in the order given.
@@ -57,14 +58,16 @@ def ingest(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None 
         StorageError: nothing can be written.
     """
     named = list(paths)
-    with lake.writer(), ExitStack() as stack:
+    with lake.writer(), watched(lake, "ingest") as watch, ExitStack() as stack:
         spool: dict[Path, str] = {}
         if STANDARD_INPUT in map(str, named):
             spool = dict([stack.enter_context(spooled(lake))])
         expanded = [p for path in named
                     for p in (spool if str(path) == STANDARD_INPUT else _expand(path))]
         summary = _ingest(lake, expanded, spool, input_format, progress,
-                          refuse_doubtful_units or bool(lake.settings["refuse_doubtful_units"]))
+                          refuse_doubtful_units or bool(lake.settings["refuse_doubtful_units"]),
+                          watch)
+        note_exit_code(lake, summary, max_quarantine)
     summary.notices += [f"{path}: the folder holds no file" for path in named
                         if Path(path).is_dir() and not list(_expand(path))]
     return summary
@@ -80,15 +83,18 @@ def _expand(path: str | Path) -> list[Path]:
 
 
 def _ingest(lake: Lake, paths: list[Path], spool: dict[Path, str], input_format: str | None,
-            progress: Progress | None, refuse_doubtful_units: bool) -> RunSummary:
+            progress: Progress | None, refuse_doubtful_units: bool,
+            watch: Watch) -> RunSummary:
     run = RunSummary(uuid.uuid4().hex, datetime.now(UTC).isoformat(timespec="seconds"))
     run.notices += lake.notices
     sizes = {p: p.stat().st_size if p.is_file() else 0 for p in paths}
     total, done = sum(sizes.values()), 0
+    watch.begin(run.run_id, len(paths), total)
 
     def tick(size: int) -> None:
         nonlocal done
         done += size
+        watch.progress(done, total)
         if progress is not None:
             progress(done, total)
 
@@ -110,23 +116,31 @@ def _ingest(lake: Lake, paths: list[Path], spool: dict[Path, str], input_format:
                 pending[source.sha256] = summary
                 sources.append((source, summary))
                 rest -= source.size
+                continue
+            if summary.state != PENDING:
+                watch.ended(summary)
         tick(rest)
+    watch.step("read")
     key = VehicleKey.load(lake.key_path)
     check_key(lake, key)
     book, registry = PlateBook(key), registered(lake)
     replicated = ReplicateCount(lake)
     try:
-        for batch in _batches(sources):
-            dumps = list(_opened(batch, lake, input_format, tick,
-                                 refuse_doubtful_units))
-            _ingest_one(lake, dumps, book, registry, tick, replicated)
+        with _Committer(Known(lake), replicated, watch) as committer:
+            for batch in _batches(sources):
+                watch.reading(batch[0][1].file)
+                dumps = list(_opened(batch, lake, input_format, tick, refuse_doubtful_units))
+                stage = _staged(lake, dumps, book, registry, tick)
+                committer.take(stage, [summary for _, summary in batch])
     finally:
         for sha256, summary in pending.items():
             summary.replicates = replicated.counts[sha256]
         for summary, first in repeated:
             summary.state = "already" if first.state == "done" else first.state
             summary.error = first.error
-        _record(lake, run)
+            if summary.state != PENDING:
+                watch.ended(summary)
+        record(lake, run)
     return run
 
 
@@ -145,7 +159,7 @@ def _begun(source: Source) -> tuple[FileSummary, Source | None]:
     if source.refusal:
         return FileSummary(source.name, state="refused", error=source.refusal,
                            notices=notices), None
-    return FileSummary(source.name, source.sha256, state=_PENDING, notices=notices), source
+    return FileSummary(source.name, source.sha256, state=PENDING, notices=notices), source
 
 
 def _opened(batch: list[Item], lake: Lake, input_format: str | None,
@@ -159,15 +173,57 @@ def _opened(batch: list[Item], lake: Lake, input_format: str | None,
             tick(source.size)
 
 
-def _ingest_one(lake: Lake, dumps: list[Prepared], book: PlateBook, registry: pl.DataFrame,
-                tick: Callable[[int], None], replicated: ReplicateCount) -> None:
+def _staged(lake: Lake, dumps: list[Prepared], book: PlateBook, registry: pl.DataFrame,
+            tick: Callable[[int], None]) -> Stage | None:
     if not dumps:
-        return
+        return None
     try:
-        ingest_batch(lake, dumps, book, registry, tick, replicated)
+        return stage_batch(lake, dumps, book, registry, tick)
     except InputRefused as error:  # the only dump of its batch
         refuse(dumps[0], error)
         tick(dumps[0].source.size)
+        return None
+
+
+class _Committer:
+    """Commits batch after batch in a thread, in their order, while the next one is staged.
+
+    A batch that failed to commit ends the run where the next one is taken, or at the end. What was
+    taken is committed or discarded when the block ends, also by an interrupt.
+    """
+
+    def __init__(self, known: Known, replicated: ReplicateCount, watch: Watch) -> None:
+        self._known, self._replicated, self._watch = known, replicated, watch
+        self._pool = ThreadPoolExecutor(1, "rsd-commit")
+        self._begun: tuple[Future[None], list[FileSummary]] | None = None
+
+    def __enter__(self) -> _Committer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown()
+        if kind is None:
+            self._await()
+
+    def take(self, stage: Stage | None, files: list[FileSummary]) -> None:
+        """Commit a batch as soon as the one before it is; raises what that one raised."""
+        try:
+            self._await()
+            if stage is None:
+                self._watch.batch(files)
+            else:
+                self._begun = self._pool.submit(
+                    commit_batch, stage, self._known, self._replicated), files
+        except BaseException:
+            if stage is not None:
+                stage.discard()
+            raise
+
+    def _await(self) -> None:
+        if self._begun is not None:
+            (future, files), self._begun = self._begun, None
+            future.result()
+            self._watch.batch(files)
 
 
 def _batches(sources: list[Item]) -> Iterator[list[Item]]:
@@ -189,16 +245,3 @@ def _batches(sources: list[Item]) -> Iterator[list[Item]]:
         weight += size
     if together:
         yield together
-
-
-def _record(lake: Lake, run: RunSummary) -> None:
-    columns = schema(RUNS)
-    files = [f for f in run.files if f.state != _PENDING]
-    rows = [
-        {"run_id": run.run_id, "started_at": datetime.fromisoformat(run.started_at),
-         "version": VERSION, **{n: getattr(f, n) for n in columns if hasattr(f, n)}}
-        for f in files
-    ]
-    if rows:
-        runs = lake.table("runs")
-        runs.commit([runs.write(pl.DataFrame(rows, schema=columns), run.run_id)])

@@ -25,8 +25,16 @@ def mask_plates_in_text(text: str) -> str:
     >>> mask_plates_in_text("A350203001,闽D12345,AB12 CDE,K33,tp_闽D12345.jpg,36.5")
     'A350203001,闽D****5,AB*****E,K33,tp_闽D****5.jpg,36.5'
     """
-    whole = _CHINESE.sub(lambda plate: mask_plate(plate.group()) or "", text)
-    return _RUN.sub(_masked, whole)
+    return _RUN.sub(_masked, mask_chinese_plates(text))
+
+
+def mask_chinese_plates(text: str) -> str:
+    """Return a text of ours, such as a file's name, without any plate of China.
+
+    >>> mask_chinese_plates("dump01_闽D12345.csv")
+    'dump01_闽D****5.csv'
+    """
+    return _CHINESE.sub(lambda plate: mask_plate(plate.group()) or "", text)
 
 
 def _masked(match: re.Match[str]) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from rsd.columns import PLATE_COLORS
-from rsd.pipeline.hash_index import HashIndex
+from rsd.pipeline.hash_index import HashIndex, Positions
 from rsd.privacy import (
     VehicleKey,
     hash_vehicles,
@@ -26,26 +27,58 @@ _KEYS = ["hash", "check"]
 _COLOR = pl.Enum(PLATE_COLORS)
 _TEXTS = pl.Schema({"hash": pl.UInt64(), "check": pl.UInt64(), "color": _COLOR,
                     "plate": pl.String(), "vehicle_id": pl.String()})
+_FOUND = ["check", "plate", "vehicle_id"]
 _SPREAD = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: a few colours become far apart
 
 
 class _Texts:
-    """Described texts, found by their hash."""
+    """Described texts, found by their hash; their order is that in which they were met.
+
+    They are kept in few frames, each at least twice as long as the next: a text that comes in
+    moves few others, and a look-up gathers from few places (from one in many pieces it would cost
+    25 times as much).
+    """
 
     def __init__(self) -> None:
         self.index = HashIndex()
-        self.frame = pl.DataFrame(schema=_TEXTS)
+        self._frames: list[pl.DataFrame] = []
+
+    def __len__(self) -> int:
+        return len(self.index)
 
     def cut(self, rows: int) -> None:
         """Forget all but the first texts."""
-        self.frame = self.frame.head(rows)
-        self.index = HashIndex()
-        self.index.insert(self.frame["hash"].to_numpy())
+        kept = self.since(0).head(rows)
+        self.index, self._frames = HashIndex(), []
+        self.add(kept)
 
     def add(self, described: pl.DataFrame) -> None:
+        """Add texts that are not here yet."""
         self.index.insert(described["hash"].to_numpy())
-        # in one piece: a look-up in several costs 25 times as much
-        self.frame = pl.concat([self.frame, described], rechunk=True)
+        self._frames.append(described)
+        while len(self._frames) > 1 and self._frames[-2].height < 2 * self._frames[-1].height:
+            last = self._frames.pop()
+            self._frames[-1] = pl.concat([self._frames[-1], last], rechunk=True)
+
+    def since(self, first: int) -> pl.DataFrame:
+        """Return the texts from a number on."""
+        return pl.concat([pl.DataFrame(schema=_TEXTS), *self._frames]).slice(first)
+
+    def rows(self, positions: Positions) -> pl.DataFrame:
+        """Return what is known of the texts at some positions."""
+        if not positions.size:
+            return pl.DataFrame(schema=_TEXTS).select(_FOUND)
+        start, parts, places = 0, list[pl.DataFrame](), list[Positions]()
+        for frame in self._frames:
+            few = frame.select(_FOUND)
+            if frame is self._frames[0] and positions.max() < frame.height:
+                return few[positions]
+            here = np.flatnonzero((positions >= start) & (positions < start + frame.height))
+            parts.append(few[positions[here] - start])
+            places.append(here)
+            start += frame.height
+        order = np.argsort(np.concatenate(places), kind="stable")
+        return pl.concat(parts, rechunk=True)[order]
 
 
 class PlateBook:
@@ -57,11 +90,11 @@ class PlateBook:
 
     def mark(self) -> dict[str, int]:
         """Return how far the book is now; for `vehicles_since` and `forget_since`."""
-        return {kind: texts.frame.height for kind, texts in self._texts.items()}
+        return {kind: len(texts) for kind, texts in self._texts.items()}
 
     def vehicles_since(self, mark: Mapping[str, int]) -> pl.DataFrame:
         """Return the vehicles first met after a mark: ``vehicle_id, plate, plate_color``."""
-        new = [t.frame.slice(mark.get(kind, 0)) for kind, t in self._texts.items()]
+        new = [t.since(mark.get(kind, 0)) for kind, t in self._texts.items()]
         return pl.concat([pl.DataFrame(schema=_TEXTS), *new]).drop_nulls("vehicle_id").select(
             "vehicle_id", "plate", plate_color=pl.col("color").cast(pl.String),
         ).unique("vehicle_id", maintain_order=True)
@@ -69,7 +102,7 @@ class PlateBook:
     def forget_since(self, mark: Mapping[str, int]) -> None:
         """Forget what came after a mark: its records were refused, so nobody has met it."""
         for kind, texts in self._texts.items():
-            if texts.frame.height > mark.get(kind, 0):
+            if len(texts) > mark.get(kind, 0):
                 texts.cut(mark.get(kind, 0))
 
     def assign(self, passes: pl.DataFrame, kind: str) -> pl.DataFrame:
@@ -108,7 +141,7 @@ class PlateBook:
             new = asked.filter(missing).unique("hash", maintain_order=True)
             texts.add(self._described(new, kind))
             positions[missing] = texts.index.lookup(hashes[missing])
-        found = texts.frame.select("check", "plate", "vehicle_id")[positions]
+        found = texts.rows(positions)
         if (found["check"] == asked["check"]).all():
             return found
         # two texts with one hash: look at the texts themselves

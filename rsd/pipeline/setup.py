@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -12,12 +12,20 @@ from rsd import geography
 from rsd.columns import VEHICLES, schema
 from rsd.lake import Lake
 from rsd.law import rulebook
+from rsd.pipeline import trail
+from rsd.pipeline.inspections import read_inspections, store
+from rsd.pipeline.kept import keep
+from rsd.pipeline.nightly import regulations_of
 from rsd.pipeline.vehicles import read_registry
 from rsd.privacy import VehicleKey, vehicle_ids
+from rsd.review.calendar import read_calendar
+from rsd.storage.making import marked
 
 
 def init_lake(path: str | Path, *, sites: Path | None = None, segments: Path | None = None,
-              registry: Path | None = None, timezone: str = "Asia/Shanghai",
+              registry: Path | None = None, calendar: Path | None = None,
+              inspections: Path | None = None,
+              timezone: str = "Asia/Shanghai",
               regulations: Sequence[str] = ("cn_hj845_2017",)) -> tuple[Lake, list[str]]:
     """Make a lake.
 
@@ -26,6 +34,8 @@ def init_lake(path: str | Path, *, sites: Path | None = None, segments: Path | N
     Args:
         path: a new or empty folder.
         sites, segments, registry: files as the README describes them.
+        calendar: working days (`rsd.review.calendar`), for deadlines.
+        inspections: inspections and re-tests (`rsd.pipeline.inspections`).
         timezone: IANA name of the zone of dumps and calendar arithmetic.
         regulations: ids of the regulations that findings are made by.
 
@@ -41,26 +51,35 @@ def init_lake(path: str | Path, *, sites: Path | None = None, segments: Path | N
     site_rows = geography.read_sites(sites) if sites is not None else None
     segment_rows = geography.read_segments(segments) if segments is not None else None
     vehicles = read_registry(registry) if registry is not None else None
+    days = read_calendar(calendar) if calendar is not None else None
+    inspected = None if inspections is None else read_inspections(inspections, timezone)
     remarks: list[str] = []
     if site_rows is not None and segment_rows is not None:
         remarks = geography.check_sites(site_rows, segment_rows)
-    place, existed = Path(path), Path(path).exists()
-    lake = Lake.create(path, timezone=timezone, regulations=tuple(regulations))
+    place, existed = Path(path).expanduser().absolute(), Path(path).exists()
     try:
-        _fill(lake, site_rows, segment_rows, vehicles)
+        with marked(place) as is_again:
+            lake = Lake.create(place, timezone=timezone, regulations=tuple(regulations))
+            _fill(lake, site_rows, segment_rows, vehicles, days, inspected, is_again=is_again)
     except BaseException:
-        # nobody has used the lake yet: a failed init leaves the folder as it was
-        for child in lake.path.iterdir() if existed else [lake.path]:
-            shutil.rmtree(child) if child.is_dir() else child.unlink()
+        if not existed:  # a failed init leaves things as they were
+            with suppress(OSError):
+                place.rmdir()
         raise
     return Lake.open(place), remarks
 
 
 def _fill(lake: Lake, sites: pl.DataFrame | None, segments: pl.DataFrame | None,
-          vehicles: pl.DataFrame | None) -> None:
-    key = VehicleKey.create(lake.key_path)
+          vehicles: pl.DataFrame | None, days: pl.DataFrame | None,
+          inspected: pl.DataFrame | None, *, is_again: bool) -> None:
+    # a key outside of the lake (RSD_KEY_FILE) outlives an init that was killed
+    is_kept = is_again and lake.key_path.exists()
+    key = (VehicleKey.load if is_kept else VehicleKey.create)(lake.key_path)
     with lake.writer():
-        for name, rows in (("sites", sites), ("segments", segments)):
+        trail.collect(lake)
+        trail.record(lake, "init", {"regulations": list(lake.regulations)})
+        keep(lake, regulations_of(lake))
+        for name, rows in (("sites", sites), ("segments", segments), ("calendar", days)):
             if rows is not None:
                 table = lake.table(name)
                 table.commit([table.write(rows, "init")], overwrite=True)
@@ -69,3 +88,5 @@ def _fill(lake: Lake, sites: pl.DataFrame | None, segments: pl.DataFrame | None,
             table = lake.table("vehicles")
             rows = named.select(schema(VEHICLES).names())
             table.commit([table.write(rows, "init")], overwrite=True)
+        if inspected is not None:
+            store(lake, inspected)

@@ -13,6 +13,7 @@ from rsd.columns import PLATE_COLORS, VEHICLES, schema
 from rsd.errors import InputRefused, IntegrityError
 from rsd.intake.formats import CodeTable, code_tables
 from rsd.lake import Lake
+from rsd.pipeline.known_ids import KnownIds
 from rsd.pipeline.masking import mask_plates_in_text
 from rsd.privacy import VehicleKey, normalise_plate_expr
 
@@ -26,13 +27,43 @@ _OWN_AND_GA = {
 }  # fmt: skip
 
 
+class KnownVehicles:
+    """The vehicles of a lake, as far as it takes to tell which ones are new to it."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._table = lake.table("vehicles")
+        self._known = KnownIds(self._table, "vehicle_id")
+
+    def add(self, met: pl.DataFrame, batch_id: str) -> None:
+        """Commit those vehicles of a batch that the lake does not know yet."""
+        hashes = met["vehicle_id"].hash()
+        asked = hashes.sort().to_numpy()
+        new = self._new_rows(met.with_columns(hash=hashes), self._known.met(asked))
+        if new.height:
+            path = self._table.write(new, batch_id)
+            self._table.commit([path])
+            self._known.add([path], new["vehicle_id"].hash().sort().to_numpy())
+
+    def _new_rows(self, met: pl.DataFrame, hashes: pl.Series) -> pl.DataFrame:
+        if hashes.is_empty():
+            return _as_rows(met)
+        may = pl.col("hash").is_in(hashes.implode())
+        stored = self._table.scan().select("vehicle_id")
+        again = met.lazy().filter(may).join(stored, on="vehicle_id", how="semi").collect()
+        return _as_rows(met.join(again, on="vehicle_id", how="anti", maintain_order="left"))
+
+
 def new_rows(lake: Lake, met: pl.DataFrame) -> pl.DataFrame:
-    """Return the vehicles of a batch that the lake does not know yet, as rows of `VEHICLES`."""
+    """Return those of some vehicles that the lake does not know yet, as rows of `VEHICLES`."""
     stored = lake.table("vehicles").scan().select("vehicle_id")
-    new = met.lazy().join(stored, on="vehicle_id", how="anti").collect(engine="streaming")
+    return _as_rows(met.lazy().join(stored, on="vehicle_id", how="anti").collect())
+
+
+def _as_rows(met: pl.DataFrame) -> pl.DataFrame:
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in schema(VEHICLES).items()
-               if name not in new.columns and name != "is_registered"]
-    return new.with_columns(*missing, is_registered=pl.lit(False)).select(schema(VEHICLES).names())
+               if name not in met.columns and name != "is_registered"]
+    return met.with_columns(*missing, is_registered=pl.lit(False)).select(
+        schema(VEHICLES).names())
 
 
 def check_key(lake: Lake, key: VehicleKey) -> None:

@@ -14,6 +14,8 @@ import polars as pl
 
 from rsd.columns import EVIDENCE, empty
 from rsd.lake import Lake
+from rsd.pipeline.hash_index import Hashes
+from rsd.pipeline.known_ids import KnownIds
 from rsd.reasons import mask
 
 KEY = ["source_sha256", "source_line"]
@@ -50,29 +52,25 @@ def _nothing() -> Verdicts:
     return Verdicts(keys.with_columns(in_file=pl.lit(value=False)), keys, {})
 
 
-def compare(lake: Lake, hashes: pl.Series, passes: Path, evidence: list[Path],
+def compare(lake: Lake, known: KnownIds, hashes: Hashes, passes: Path, evidence: list[Path],
             order: list[str]) -> Verdicts:
     """Compare staged passes with each other and with the lake.
 
     Args:
         lake: the lake, held for writing.
-        hashes: `Expr.hash` of the staged record ids, in any order.
+        known: the record ids of the lake.
+        hashes: `Expr.hash` of the staged record ids, sorted.
         passes: staged file of passes.
         evidence: staged files of evidence.
         order: source hashes of the batch, in the order in which they count as sent.
     """
-    staged, ids = pl.scan_parquet(passes, glob=False), pl.DataFrame({"id": hashes})
-    met = [ids.clear()]
-    if hashes.n_unique() < hashes.len():
-        met.append(ids.filter(pl.col("id").is_duplicated()).unique())
-    history = lake.table("passes").scan()
-    if lake.table("passes").files():
-        known = history.select(pl.col("record_id").hash().alias("id"))
-        met.append(known.join(ids.lazy(), on="id", how="semi").unique().collect(engine="streaming"))
-    suspects = pl.concat(met).unique()
+    twice = hashes[1:][hashes[1:] == hashes[:-1]]
+    met = pl.concat([pl.Series("id", twice), known.met(hashes).alias("id")])
+    suspects = met.unique().to_frame()
     if suspects.is_empty():
         return _nothing()
     beside = pl.scan_parquet(evidence, glob=False) if evidence else empty(EVIDENCE).lazy()
+    staged, history = pl.scan_parquet(passes, glob=False), lake.table("passes").scan()
     return _judge(_suspects(staged, beside, suspects, order),
                   _suspects(history, lake.table("evidence").scan(), suspects, None))
 

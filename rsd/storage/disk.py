@@ -22,6 +22,7 @@ TEMPORARY = ".tmp"
 
 _FREE = "Free space or raise the quota, then run again: nothing was half committed."
 _RIGHTS = "Give the user that runs rsd the right to it, then run again."
+_LOOK = "Check free space, quota and limits on files, then run again."
 _REMEDY = {
     errno.ENOSPC: _FREE,
     errno.EDQUOT: _FREE,
@@ -37,8 +38,9 @@ _OS_ERROR = re.compile(r"os error (\d+)")  # how Polars spells an error of the s
 
 def storage_error(number: int | None, path: Path | str, what: str) -> StorageError:
     """Return the error that says what failed at ``path`` and what to do about it."""
-    found = os.strerror(number) if number else "an unknown fault"
-    remedy = _REMEDY.get(number or 0, "Mend the cause, then run again.")
+    found = os.strerror(number) if number else "a fault that the system did not name"
+    unknown = "Mend the cause, then run again." if number else _LOOK
+    remedy = _REMEDY.get(number or 0, unknown)
     return StorageError(what, where=str(path), found=found, remedy=remedy)
 
 
@@ -60,6 +62,14 @@ def system_error(error: BaseException) -> int | None:
     """
     match = _OS_ERROR.search(str(error))
     return int(match.group(1)) if match else None
+
+
+def is_unnamed_write_fault(error: BaseException) -> bool:
+    """Say whether Polars speaks of a write that failed without saying why.
+
+    So it does where the fault met the header of a page or the footer of a Parquet file.
+    """
+    return "Invalid thrift: transport error" in str(error)
 
 
 def sync(path: Path) -> None:
@@ -101,6 +111,14 @@ def write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest):]
+
+
+def read_up_to(descriptor: int, size: int) -> bytes:
+    """Read ``size`` bytes, or all up to the end: the system may give fewer at a time."""
+    data = b""
+    while len(data) < size and (piece := os.read(descriptor, size - len(data))):
+        data += piece
+    return data
 
 
 def publish(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -90,14 +90,19 @@ class WriterLock:
         return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
 
 
+def identity() -> dict[str, str | int]:
+    """Return what names this process for good: a number alone may be used again."""
+    return {"pid": os.getpid(), "boot_id": _boot_id(),
+            "process_start": _process_start(os.getpid()), "host": socket.gethostname()}
+
+
+def is_alive(pid: int, boot_id: str, process_start: str) -> bool:
+    """Say whether the process that had this identity on this machine still runs."""
+    return boot_id == _boot_id() and process_start == _process_start(pid) != ""
+
+
 def _write_holder(descriptor: int) -> None:
-    holder = {
-        "pid": os.getpid(),
-        "boot_id": _boot_id(),
-        "process_start": _process_start(os.getpid()),
-        "host": socket.gethostname(),
-        "since": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-    }
+    holder = {**identity(), "since": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
     with contextlib.suppress(OSError):  # a courtesy: a full disk shows itself at the first write
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
@@ -111,7 +116,7 @@ def _describe_holder(text: bytes) -> str:
     except (ValueError, KeyError, TypeError):
         return "a process that left no name"
     named = f"process {pid} on {host}, since {since}"
-    if boot == _boot_id() and start == _process_start(pid):
+    if is_alive(pid, str(boot), str(start)):
         return named
     return f"a process that holds the lock, last named as {named}"
 

@@ -81,7 +81,7 @@ class _Replay:
         self.version = version
         for action in actions:
             if "remove" in action:
-                self._files.pop(_name(action["remove"]["path"], self._log), None)
+                self._files.pop(file_name(action["remove"]["path"], self._log), None)
         for action in actions:
             if "add" in action:
                 added = _data_file(action["add"], version, self._log)
@@ -154,17 +154,31 @@ def read(log: Path, version: int | None = None, base: Snapshot | None = None) ->
     if wanted - state.version > _WORTH_A_CHECKPOINT or state.version + 1 not in entries:
         later = [c for c in checkpoints if state.version < c <= wanted]
         state = _from_checkpoint(log, later) or state
-    replay = _Replay(state, log)
+    replay, present = _Replay(state, log), set(entries)
     for number in range(state.version + 1, wanted + 1):
-        actions = read_entry(entry_path(log, number))
+        actions = read_entry(entry_path(log, number)) if number in present else None
         if actions is None:
             if number == last and version is None:
                 break
-            raise IntegrityError("an entry of the table's log is torn",
+            raise IntegrityError("an entry of the table's log is torn or missing",
                                  where=str(entry_path(log, number)),
                                  remedy="Restore it from a backup: later entries stand on it.")
         replay.apply(number, actions)
     return replay.snapshot()
+
+
+def replayed(log: Path, version: int) -> Snapshot:
+    """Return the table as of ``version`` by its entries alone, whatever a checkpoint says."""
+    replay = _Replay(Snapshot(), log)
+    for number, actions in actions_of(log):
+        if number <= version:
+            replay.apply(number, actions)
+    return replay.snapshot()
+
+
+def by_checkpoint(log: Path, version: int) -> Snapshot | None:
+    """Return the table as the checkpoint of ``version`` has it; None when it cannot be read."""
+    return _from_checkpoint(log, [version])
 
 
 def torn_tail(log: Path) -> Path | None:
@@ -188,7 +202,7 @@ def names_ever(log: Path) -> set[str]:
     """Return the names of all data files that any version refers to."""
     kept = set(read(log).files)
     for _, actions in actions_of(log):
-        kept |= {_name(a[k]["path"], log) for a in actions for k in ("add", "remove") if k in a}
+        kept |= {file_name(a[k]["path"], log) for a in actions for k in ("add", "remove") if k in a}
     return kept
 
 
@@ -286,11 +300,12 @@ def _data_file(add: Action, version: int, log: Path) -> DataFile:
                              where=str(log.parent), remedy="Compact it with the program that did.")
     statistics = json.loads(add.get("stats") or "{}")
     tags = add.get("tags") or {}
-    return DataFile(_name(add["path"], log), int(add["size"]), statistics, tags.get("sha256"),
+    return DataFile(file_name(add["path"], log), int(add["size"]), statistics, tags.get("sha256"),
                     int(tags.get("version", version)))
 
 
-def _name(path: str, log: Path) -> str:
+def file_name(path: str, log: Path) -> str:
+    """Return the name of the file that an action speaks of; IntegrityError for one elsewhere."""
     name = urllib.parse.unquote(path)
     parts = name.split("/")
     if not name or "\0" in name or ":" in parts[0] or {"", ".", ".."} & set(parts):

@@ -36,6 +36,15 @@ SETTINGS: dict[str, Setting] = {
     "min_vehicles": Setting(0, "groups of fewer vehicles are suppressed"),
     "replicate_seconds": Setting(10.0, "most seconds between two passes of one event"),
     "replicate_distance_m": Setting(30.0, "most metres between two sites at one place"),
+    "jurisdiction": Setting("", "the jurisdiction whose deadlines run, as Xiamen; blank: none"),
+    "review_confirmations": Setting(1, "persons who must confirm a finding, 1 or more"),
+    "review_shortcuts": Setting(False, "refer before a notice, re-test after one (docs/review.md)"),
+    "require_reason": Setting(False, "plates are shown only with --reason"),
+    "audit_head_path": Setting("", "file of another owner that gets the audit's head after a run"),
+    "language": Setting("en", "language of lists and notices: en or zh"),
+    "notice_authority": Setting("", "name of the authority that sends notices"),
+    "notice_address": Setting("", "its address and telephone, on one line"),
+    "notice_font": Setting("", "font file of notices; blank: one that is found"),
 }
 """Key → setting. A new setting is one line here."""
 

@@ -155,9 +155,10 @@ class Table:
         return self.folder / f"part-{batch_id}-{unique}.parquet"
 
     def write(self, frame: pl.DataFrame | pl.LazyFrame, batch_id: str) -> Path:
-        """Write rows of exactly the declared columns to a new, durable, uncommitted file.
+        """Write rows of exactly the declared columns to a new, uncommitted file.
 
-        A text column may come as categories; what is stored is text.
+        It becomes durable when it is committed. A text column may come as categories; what is
+        stored is text.
         """
         lazy = frame.lazy()
         self._check_columns(lazy.collect_schema(), f"{self.name}, batch {batch_id}",
@@ -166,13 +167,14 @@ class Table:
         try:
             lazy.select(self.schema.names()).sink_parquet(
                 path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_SIZE,
-                sync_on_close="all", metadata={_ARROW_SCHEMA: self._arrow_schema},
+                metadata={_ARROW_SCHEMA: self._arrow_schema},
             )
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.unlink(path)  # Polars leaves the torn file of a full disk under its name
             number = getattr(error, "errno", None) or disk.system_error(error)
-            if number is None or not isinstance(error, Exception):
+            is_fault = number is not None or disk.is_unnamed_write_fault(error)
+            if not is_fault or not isinstance(error, Exception):
                 raise
             raise disk.storage_error(number, path, "the rows cannot be written") from error
         return path

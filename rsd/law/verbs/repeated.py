@@ -1,65 +1,14 @@
-"""How exceeding readings become a finding: one function a verb, one entry in `VERBS`.
-
-A verb sees the tested readings of one pollutant and answers which of them prove a finding. Its
-numbers come from the regulation's file: the fields of its settings class are the keys of the
-file's ``[verb]`` table, so nothing has a default here.
-
-To add a verb: write a frozen settings class (with ``least_exceedances`` and ``sentence``), a
-function of the type `Decide`, and one line in `VERBS`.
-"""
+"""The verb `repeated`: some exceedances of one pollutant within some months."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import polars as pl
 
-_CENTURY_S = 100 * 366 * 86400
-"""Seconds of a century, the longest span a setting may ask for."""
-
-
-class Settings(Protocol):
-    """What every verb's settings can say of themselves."""
-
-    @property
-    def least_exceedances(self) -> int:
-        """A vehicle with fewer exceedances of a pollutant can have no finding; 0: no such bound."""
-
-    def sentence(self) -> str:
-        """Say the rule in plain English."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a verb needs beside the readings.
-
-    ``timezone``: the lake's zone, in which calendar arithmetic is done. ``inspections``: None, or
-    passed inspections as a frame of ``vehicle`` and ``inspected_at`` (UTC, not null).
-    """
-
-    timezone: str
-    inspections: pl.DataFrame | None = None
-
-
-Decide = Callable[[pl.DataFrame, Any, Context], pl.DataFrame]
-"""(readings, settings, context) → proofs.
-
-Readings: ``vehicle`` (integer key), ``measured_at`` (UTC), ``exceeds`` (not null) and the verb's
-`Verb.reads`, sorted by vehicle, measured_at, record_id. Proofs: at most one row a vehicle, columns
-``first`` and ``second``, row numbers in the readings (UInt32); second is null where one reading
-is proof enough. The later of the two decides."""
-
-
-@dataclass(frozen=True)
-class Verb:
-    """A verb: the class of its settings, its function, the columns of a pass it reads besides."""
-
-    settings: type[Any]
-    decide: Decide
-    reads: tuple[str, ...] = ()
+from rsd.law.verbs.base import CENTURY_DAYS, Context, earliest, local, require_between
 
 
 @dataclass(frozen=True)
@@ -75,10 +24,8 @@ class Repeated:
     reset_on_inspection: bool
 
     def __post_init__(self) -> None:
-        for key, low, high in (("min_hits", 1, 1000), ("window_months", 1, 1200),
-                               ("min_gap_s", 0, _CENTURY_S)):
-            if not low <= getattr(self, key) <= high:
-                raise ValueError(f"{key} must lie between {low} and {high}")
+        require_between(self, {"min_hits": (1, 1000), "window_months": (1, 1200),
+                               "min_gap_s": (0, CENTURY_DAYS * 86400)})
 
     @property
     def least_exceedances(self) -> int:
@@ -124,8 +71,7 @@ def repeated(readings: pl.DataFrame, settings: Repeated, context: Context) -> pl
     if settings.reset_on_inspection and context.inspections is not None:
         chains = _without_inspection(chains, context.inspections)
     second = pl.col("row") if settings.min_hits > 1 else pl.lit(None, dtype=pl.UInt32)
-    found = chains.sort("row").unique("vehicle", keep="first", maintain_order=True)
-    return found.select("first", second=second)
+    return earliest(chains).select("first", second=second)
 
 
 def _hits(readings: pl.DataFrame, consecutive: bool) -> pl.DataFrame:
@@ -162,10 +108,7 @@ def _reach_back(hits: pl.DataFrame, settings: Repeated) -> pl.DataFrame:
 
 def _within_window(settings: Repeated, timezone: str) -> pl.Expr:
     """Whether a chain's ends lie within the window, on the clock of the zone."""
-    first, last = (
-        pl.col(c).dt.convert_time_zone(timezone).dt.replace_time_zone(None)
-        for c in ("began_at", "measured_at")
-    )
+    first, last = local("began_at", timezone), local("measured_at", timezone)
     if settings.window == "calendar_bucket":
         index_first, index_last = (c.dt.year() * 12 + c.dt.month() for c in (first, last))
         return index_last - index_first < settings.window_months
@@ -181,9 +124,3 @@ def _without_inspection(chains: pl.DataFrame, inspections: pl.DataFrame) -> pl.D
     )
     broken = pl.col("inspected_at") > pl.col("began_at")
     return latest.filter(broken.not_().fill_null(True))
-
-
-VERBS: dict[str, Verb] = {
-    "repeated": Verb(Repeated, repeated),
-}
-"""Name in a regulation's file → verb."""

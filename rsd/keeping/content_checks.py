@@ -1,0 +1,152 @@
+"""The rows against each other: accounts, versions, vehicles, proofs, reviews."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import polars as pl
+
+from rsd.errors import RsdError
+from rsd.keeping.problem import ERROR, RESTORE, WARNING, Problem
+from rsd.keeping.staging import count
+from rsd.lake import Lake
+from rsd.pipeline.vehicles import check_key
+from rsd.pipeline.versions import KEY
+from rsd.privacy import VehicleKey, hash_vehicles
+from rsd.review import events
+
+_PART_ROWS = 8_000_000  # rows whose ids are compared at a time
+_SAMPLE = 1000  # vehicles whose names are computed anew
+
+Check = Callable[[Lake], Iterator[Problem]]
+
+
+def check(lake: Lake) -> Iterator[Problem]:
+    """Yield what is wrong with the rows; what cannot be read is said once a check."""
+    checks = OPEN_CHECKS + (RESTRICTED_CHECKS if lake.may_read_restricted else ())
+    for one in checks:
+        try:
+            yield from list(one(lake))
+        except (RsdError, pl.exceptions.PolarsError, OSError) as error:
+            told = str(error).partition("\n")[0] if isinstance(error, RsdError) else "unreadable"
+            yield Problem(ERROR, None, None, f"{_title(one)} cannot be checked: {told}",
+                          remedy="See the other problems first.")
+
+
+def _title(one: Check) -> str:
+    return one.__name__.strip("_").replace("_", " ")
+
+
+def _accounts(lake: Lake) -> Iterator[Problem]:
+    """Compare what each commit said of its dumps with the rows that there are."""
+    told: dict[str, Counter[str]] = {}
+    names: dict[str, str] = {}
+    for commit in lake.table("passes").history():
+        for sha, counts in commit.info.get("sources", {}).items():
+            account = told.setdefault(sha, Counter())
+            account.update({"passes": counts["accepted"], "quarantine": counts["quarantined"]})
+            names[sha] = str(counts.get("file", sha))
+            if counts["records"] != sum(
+                    counts[k] for k in ("accepted", "quarantined", "duplicates")):
+                yield Problem(ERROR, "passes", names[sha], "an account that does not balance",
+                              "records = accepted + quarantined + duplicates", RESTORE)
+        for sha, gone in commit.info.get("sources_removed", {}).items():
+            told.setdefault(sha, Counter()).subtract(gone)
+    for table in ("passes", *(["quarantine"] if lake.may_read_restricted else [])):
+        rows = lake.table(table).scan().group_by("source_sha256").len().collect(engine="streaming")
+        there: dict[str, int] = dict(rows.iter_rows())
+        for sha in sorted({*there, *told}):
+            expected, found = told.get(sha, Counter())[table], there.get(sha, 0)
+            if found != expected:
+                yield Problem(ERROR, table, names.get(sha, sha), f"{found} rows",
+                              f"{expected} rows by the account of its commit", RESTORE)
+
+
+def _versions(lake: Lake) -> Iterator[Problem]:
+    """Find records of which not exactly one version counts."""
+    passes = lake.table("passes").scan().select("record_id", "is_current")
+    parts = 1 + count(passes) // _PART_ROWS
+    wrong = 0
+    for part in range(parts):
+        some = passes if parts == 1 else passes.filter(pl.col("record_id").hash() % parts == part)
+        wrong += count(some.group_by("record_id").agg(n=pl.col("is_current").sum()).filter(
+            pl.col("n") != 1))
+    if wrong:
+        yield Problem(ERROR, "passes", None, f"{wrong} records without exactly one version that "
+                      "counts", "one", RESTORE)
+
+
+def _findings(lake: Lake) -> Iterator[Problem]:
+    """Find findings whose proof is gone."""
+    findings = lake.table("findings").scan().select(
+        "vehicle_id", "first_record_id", "second_record_id").collect()
+    ids = pl.concat([findings["first_record_id"], findings["second_record_id"]]).drop_nulls()
+    asked = ids.unique().alias("record_id").to_frame()
+    passes = lake.table("passes").scan().filter(pl.col("is_current")).select("record_id")
+    there = passes.join(asked.lazy(), on="record_id", how="semi").collect(engine="streaming")
+    missing = asked.height - there["record_id"].n_unique()
+    if missing:
+        yield Problem(WARNING, "findings", None, f"{missing} records that prove findings are not "
+                      "among the passes that count", "all of them",
+                      "Run: rsd find LAKE, which computes the findings anew.")
+
+
+def _evidence(lake: Lake) -> Iterator[Problem]:
+    """Find evidence of no pass, and rows of batches that never came to be."""
+    passes = lake.table("passes").scan().select(KEY)
+    orphans = count(lake.table("evidence").scan().select(KEY).join(passes, on=KEY, how="anti"))
+    if orphans:
+        yield Problem(ERROR, "evidence", None, f"{orphans} rows of no pass", "none", RESTORE)
+    for name in ("evidence", "quarantine"):
+        seen = set(lake.visible_files(name))
+        unfinished = [p for p in lake.table(name).files() if p not in seen]
+
+        def drop(name: str = name, paths: list[Any] = unfinished) -> None:
+            lake.table(name).commit([], remove=paths, info={"operation": "repair"})
+
+        if unfinished:
+            yield Problem(WARNING, name, str(unfinished[0]), f"{len(unfinished)} files of batches "
+                          "that were never committed", "none",
+                          "Ingest those dumps again, or run: rsd doctor --repair", drop)
+
+
+def _vehicles(lake: Lake) -> Iterator[Problem]:
+    """Find vehicles that stand twice, and passes of vehicles that the vault does not know."""
+    stored = lake.table("vehicles").scan().select("vehicle_id")
+    twice = count(stored.group_by("vehicle_id").len().filter(pl.col("len") > 1))
+    if twice:
+        yield Problem(ERROR, "vehicles", None, f"{twice} vehicles stand twice", "once", RESTORE)
+    for table in ("passes", "findings"):
+        seen = lake.table(table).scan().select("vehicle_id").drop_nulls().unique()
+        unknown = count(seen.join(stored, on="vehicle_id", how="anti"))
+        if unknown:
+            yield Problem(ERROR, table, None, f"{unknown} vehicles that nobody can name",
+                          "all in the table vehicles", RESTORE)
+
+
+def _key(lake: Lake) -> Iterator[Problem]:
+    """Check that the key is the one that the vehicles were named with."""
+    try:
+        key = VehicleKey.load(lake.key_path)
+        check_key(lake, key)
+    except RsdError as error:
+        yield Problem(ERROR, "vehicles", str(lake.key_path), error.what, error.expected,
+                      error.remedy)
+        return
+    sample = lake.table("vehicles").scan().head(_SAMPLE).collect()
+    wrong = int((hash_vehicles(key, sample) != sample["vehicle_id"]).sum()) if sample.height else 0
+    if wrong:
+        yield Problem(ERROR, "vehicles", None, f"{wrong} of {sample.height} vehicles whose name "
+                      "does not follow from their plate", "none", RESTORE)
+
+
+def _reviews(lake: Lake) -> Iterator[Problem]:
+    """Check the chain of the reviews."""
+    for fault in events.faults(lake.table("reviews").scan().collect()):
+        yield Problem(ERROR, "reviews", None, fault, "an unbroken chain", RESTORE)
+
+
+OPEN_CHECKS: tuple[Check, ...] = (_accounts, _versions, _findings)
+RESTRICTED_CHECKS: tuple[Check, ...] = (_evidence, _vehicles, _key, _reviews)

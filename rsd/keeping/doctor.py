@@ -1,0 +1,123 @@
+"""The doctor: verify everything that a lake holds, repair what can be repaired, say the rest."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from rsd.columns import OPEN_TABLES, TABLES
+from rsd.errors import IntegrityError, RsdError, StorageError
+from rsd.keeping import content_checks, file_checks, log_checks, place_checks
+from rsd.keeping.problem import ERROR, NOTE, WARNING, Problem, as_frame
+from rsd.lake import Lake
+from rsd.pipeline import trail
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """``problems``: a row each (`rsd.keeping.problem`); the counts leave notes out."""
+
+    problems: pl.DataFrame
+
+    @property
+    def remaining(self) -> int:
+        """Problems that are still there."""
+        return self._count(repaired=False)
+
+    @property
+    def repaired(self) -> int:
+        """Problems that were put right."""
+        return self._count(repaired=True)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when nothing is wrong any more, else that of a failed check."""
+        return IntegrityError.exit_code if self.remaining else 0
+
+    def _count(self, *, repaired: bool) -> int:
+        return self.problems.filter(pl.col("severity") != NOTE,
+                                    pl.col("repaired") == repaired).height
+
+
+def examine(lake: Lake, *, repair: bool = False) -> Diagnosis:
+    """Examine a lake, and repair what can be repaired.
+
+    The lake is held meanwhile: what a run is writing would look like disorder. Somebody without
+    the right to write looks at it as it is, and without the right to ``restricted/`` at the open
+    side only. The heads of all logs go into the audit, to be compared the next time.
+
+    Raises:
+        LakeBusy: another run holds the lake.
+    """
+    holder = _lock_text(lake)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lake.holding())
+        except StorageError as error:
+            lake.notices.append(f"examined without the lock: {error}")
+            repair = False
+        found = [(problem, False) for problem in _problems(lake, holder)]
+        if repair and (mended := [p for p, _ in found if _repaired(p)]):
+            # what is left after it is looked at anew: one repair may have put several things right
+            found = [(p, True) for p in mended] + [(p, False) for p in _problems(lake, "")]
+        found = [*_told(lake), *found]
+        diagnosis = Diagnosis(as_frame(found))
+        _note(lake, diagnosis, repair=repair)
+    return diagnosis
+
+
+def _lock_text(lake: Lake) -> str:
+    with contextlib.suppress(OSError):
+        return (lake.path / ".lock").read_text(errors="replace").strip()
+    return ""
+
+
+def _told(lake: Lake) -> Iterator[tuple[Problem, bool]]:
+    """Yield what opening the lake put right already."""
+    for notice in lake.notices:
+        is_mended = "set aside" in notice or "is finished" in notice
+        yield Problem(WARNING, None, None, notice), is_mended
+
+
+def _problems(lake: Lake, holder: str) -> Iterator[Problem]:
+    readable = [n for n in TABLES if lake.may_read_restricted or n in OPEN_TABLES]
+    for name in readable:
+        yield from _of(log_checks.check(lake, name), name)
+        yield from _of(file_checks.check(lake, name), name)
+    yield from _of(file_checks.litter(lake, readable), None)
+    if lake.may_read_restricted:
+        yield from _of(log_checks.check_heads(lake, readable), None)
+    yield from content_checks.check(lake)
+    yield from _of(place_checks.check(lake, holder), None)
+
+
+def _of(problems: Iterator[Problem], name: str | None) -> Iterator[Problem]:
+    """Yield problems; a check that cannot go on says so."""
+    try:
+        yield from problems
+    except (RsdError, OSError) as error:
+        remedy = error.remedy if isinstance(error, RsdError) else None
+        yield Problem(ERROR, name, getattr(error, "where", None), f"cannot be checked: {error}",
+                      remedy=remedy)
+
+
+def _repaired(problem: Problem) -> bool:
+    if problem.repair is None:
+        return False
+    try:
+        problem.repair()
+    except (RsdError, OSError):
+        return False
+    return True
+
+
+def _note(lake: Lake, diagnosis: Diagnosis, *, repair: bool) -> None:
+    if not lake.may_read_restricted:
+        return
+    with contextlib.suppress(RsdError):  # a broken audit log is among the problems
+        trail.record(lake, log_checks.ACTION, {
+            "remaining": diagnosis.remaining, "repaired": diagnosis.repaired, "repair": repair,
+            "heads": log_checks.heads(lake, list(TABLES))})

@@ -1,0 +1,192 @@
+"""What a purge takes out of each table, staged."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rsd.keeping.plate_search import has_plate_of
+from rsd.keeping.staging import Staging, count, scan
+from rsd.lake import Lake
+from rsd.pipeline.versions import KEY
+from rsd.review.cases import cases
+from rsd.review.flow import WITHDRAWN
+
+SETTLED = ("auto_flagged", "rejected", "closed", "retested_pass")
+"""States of a review that hold nothing: not begun, or ended."""
+
+_PROOF = ("first_record_id", "second_record_id")
+
+
+@dataclass
+class Plan:
+    """What goes. ``sources``: dump → rows of passes and of quarantine that go."""
+
+    lake: Lake
+    staging: Staging
+    before: dt.date
+    removed: dict[str, int]
+    sources: dict[str, dict[str, int]]
+    held_ids: pl.DataFrame
+    held: int = 0
+
+    def stays_proven(self, findings: pl.DataFrame) -> pl.DataFrame:
+        """Return the findings whose proof is still there."""
+        ids = pl.concat([findings[n] for n in _PROOF]).drop_nulls().unique().alias("record_id")
+        there = self.staging.rows("passes").select("record_id").join(
+            ids.to_frame().lazy(), on="record_id", how="semi").collect(engine="streaming")
+        known = there["record_id"].implode()
+        return findings.filter(*(pl.col(n).is_null() | pl.col(n).is_in(known) for n in _PROOF))
+
+
+def make(lake: Lake, staging: Staging, before: dt.date) -> Plan:
+    """Stage what stays of every table that loses rows."""
+    plan = Plan(lake, staging, before, {}, {}, _held(lake))
+    plan.held = count(lake.table("passes").scan().filter(_is_old(before)).join(
+        plan.held_ids.lazy(), on="record_id", how="semi"))
+    spans = _spans(lake)
+    doomed = _passes(plan)
+    _evidence(plan, doomed)
+    plates = _vehicles(plan)
+    _quarantine(plan, spans, plates)
+    _findings(plan)
+    return plan
+
+
+def _is_old(before: dt.date) -> pl.Expr:
+    return (pl.col("date") < before).fill_null(value=False)
+
+
+def _held(lake: Lake) -> pl.DataFrame:
+    """Return the records that prove findings under review."""
+    reviews = lake.table("reviews").scan().collect()
+    none = pl.DataFrame(schema={"record_id": pl.String})
+    if reviews.is_empty():
+        return none
+    known = cases(lake.table("findings").scan().collect(), reviews)
+    held = known.filter(~pl.col("state").is_in(SETTLED), pl.col("standing") != WITHDRAWN)
+    ids = [held.select(record_id=name) for name in _PROOF]
+    return pl.concat([none, *ids]).drop_nulls().unique()
+
+
+def _spans(lake: Lake) -> pl.DataFrame:
+    """Return the first and last local day of each dump; of one without passes, when it came."""
+    passes = lake.table("passes").scan().group_by("source_sha256").agg(
+        first=pl.col("date").min(), last=pl.col("date").max())
+    came = pl.col("started_at").dt.convert_time_zone(lake.timezone).dt.date()
+    runs = lake.table("runs").scan().filter(pl.col("state") == "done").select(
+        source_sha256="sha256", first=came, last=came)
+    known = passes.collect(engine="streaming")
+    others = runs.collect().join(known, on="source_sha256", how="anti")
+    return pl.concat([known, others]).unique("source_sha256")
+
+
+def _passes(plan: Plan) -> pl.DataFrame:
+    """Stage the passes that stay; return the keys of those that go."""
+    lake, staging = plan.lake, plan.staging
+    held = plan.held_ids["record_id"].implode()
+    goes = _is_old(plan.before) & ~pl.col("record_id").is_in(held)
+    gone = [pl.DataFrame(schema={"source_sha256": pl.String, "source_line": pl.Int64})]
+    for path in lake.visible_files("passes"):
+        rows = scan(lake, "passes", [path])
+        keys = rows.filter(goes).select(KEY).collect(engine="streaming")
+        if keys.is_empty():
+            continue
+        gone.append(keys)
+        staging.drop("passes", [path])
+        if keys.height < count(rows):
+            staging.add("passes", rows.filter(~goes))
+    doomed = pl.concat(gone)
+    plan.removed["passes"] = doomed.height
+    _account(plan, "passes", doomed)
+    return doomed
+
+
+def _evidence(plan: Plan, doomed: pl.DataFrame) -> None:
+    """Stage the evidence of the passes that stay; what no pass was ever committed for goes too."""
+    lake, staging, sources = plan.lake, plan.staging, doomed["source_sha256"].unique()
+    plan.removed["evidence"] = 0
+    for path in lake.visible_files("evidence"):
+        rows = scan(lake, "evidence", [path])
+        touched = rows.filter(pl.col("source_sha256").is_in(sources.implode()))
+        keys = touched.select(KEY).join(doomed.lazy(), on=KEY, how="semi").collect(
+            engine="streaming")
+        if keys.is_empty():
+            continue
+        plan.removed["evidence"] += keys.height
+        staging.drop("evidence", [path])
+        if keys.height < count(rows):
+            staging.add("evidence", rows.join(keys.lazy(), on=KEY, how="anti",
+                                              maintain_order="left"))
+    _drop_unfinished(plan, "evidence")
+
+
+def _vehicles(plan: Plan) -> list[str]:
+    """Stage the vehicles that have a pass or stand in the registry; return the plates that go."""
+    lake, staging = plan.lake, plan.staging
+    seen = staging.rows("passes").select("vehicle_id").drop_nulls().unique()
+    stored = lake.table("vehicles").scan()
+    goes = stored.filter(~pl.col("is_registered").fill_null(value=False)).join(
+        seen, on="vehicle_id", how="anti").collect(engine="streaming")
+    plan.removed["vehicles"] = goes.height
+    if goes.is_empty():
+        return []
+    staging.drop("vehicles", lake.visible_files("vehicles"))
+    stays = stored.join(goes.lazy().select("vehicle_id"), on="vehicle_id", how="anti",
+                        maintain_order="left")
+    staging.add("vehicles", stays)
+    # the same characters on a plate of another colour may be a vehicle that stays
+    return goes.select("plate").drop_nulls().unique().lazy().join(
+        scan(lake, "vehicles", staging.added["vehicles"]), on="plate", how="anti"
+    ).collect()["plate"].to_list()
+
+
+def _quarantine(plan: Plan, spans: pl.DataFrame, plates: list[str]) -> None:
+    """Stage the quarantined records of dumps that reach the date, without the plates that go."""
+    lake, staging = plan.lake, plan.staging
+    wholly = spans.filter(pl.col("last") < plan.before)["source_sha256"].implode()
+    mixed = spans.filter(pl.col("first") < plan.before,
+                         pl.col("last") >= plan.before)["source_sha256"].implode()
+    plan.removed["quarantine"] = 0
+    for path in lake.visible_files("quarantine"):
+        rows = scan(lake, "quarantine", [path]).collect()
+        goes = rows.select(pl.col("source_sha256").is_in(wholly)).to_series()
+        doubtful = rows.select(pl.col("source_sha256").is_in(mixed)).to_series()
+        goes |= doubtful & has_plate_of(rows["raw"], doubtful, plates)
+        if not goes.any():
+            continue
+        plan.removed["quarantine"] += int(goes.sum())
+        _account(plan, "quarantine", rows.filter(goes).select("source_sha256"))
+        staging.drop("quarantine", [path])
+        if not goes.all():
+            staging.add("quarantine", rows.filter(~goes))
+    _drop_unfinished(plan, "quarantine")
+
+
+def _findings(plan: Plan) -> None:
+    lake, staging = plan.lake, plan.staging
+    stored = lake.table("findings").scan().collect()
+    stays = plan.stays_proven(stored)
+    plan.removed["findings"] = stored.height - stays.height
+    if plan.removed["findings"]:
+        staging.drop("findings", lake.visible_files("findings"))
+        staging.add("findings", stays)
+
+
+def _drop_unfinished(plan: Plan, name: str) -> None:
+    """Let go of what a run that died left of batches that never came to be."""
+    seen = set(plan.lake.visible_files(name))
+    unfinished: list[Path] = [p for p in plan.lake.table(name).files() if p not in seen]
+    if unfinished:
+        plan.staging.drop(name, unfinished)
+
+
+def _account(plan: Plan, table: str, gone: pl.DataFrame) -> None:
+    counts: Mapping[Any, Any] = dict(gone.group_by("source_sha256").len().iter_rows())
+    for sha256, number in counts.items():
+        plan.sources.setdefault(str(sha256), {})[table] = int(number)

@@ -165,8 +165,9 @@ def show_regulations(folders: Sequence[Path], answer: Answer) -> None:
 
 def _kinds(regulation: Regulation) -> list[str]:
     """Return the kinds of findings that a regulation makes."""
-    rules = (rule for p in regulation.periods for rule in (*p.limits, *p.groups))
-    return list(dict.fromkeys(rule.kind for rule in rules))
+    kinds = [x.kind for p in regulation.periods for x in p.limits]
+    kinds += [x.kind for p in regulation.periods for x in p.groups]
+    return list(dict.fromkeys(kinds))
 
 
 def _readable(frame: pl.DataFrame) -> pl.DataFrame:

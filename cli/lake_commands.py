@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -118,6 +119,8 @@ def _ingest(work: Callable[..., Result], path: Path, dumps: tuple[str, ...],
         get_format(input_format)
     lake = Lake.open(path)
     keep_memory()
+    # Polars' own handler lets a waiting read go on, so that Ctrl-C would not end `rsd ingest -`.
+    signal.siginterrupt(signal.SIGINT, True)
     with progress(name, None, "bytes") as tick:
         return work(lake, dumps, input_format=input_format, progress=tick,
                     refuse_doubtful_units=refuse_doubtful_units)

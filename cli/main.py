@@ -36,7 +36,7 @@ class Terminated(BaseException):
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100,
                                "show_default": True})
 @click.version_option(VERSION, prog_name="rsd")
-@options.program_log
+@options.log
 def commands() -> None:
     """Validate, score, judge and aggregate roadside remote-sensing emission records.
 

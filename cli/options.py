@@ -69,20 +69,21 @@ as_of = click.option(
          "file that was exported, its FILE.provenance.json, or versions (findings=3,…).")
 
 
-def _listen(_context: click.Context, _parameter: click.Parameter, target: str | None) -> None:
-    """Write the log where it is wanted, until the program ends (`cli.main`)."""
-    if target:
-        from rsd.pipeline import logs
+def log(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--log``: what happens goes there until the program ends (`cli.main`)."""
+    @wraps(command)
+    def call(*arguments: Any, log_file: str | None, **named: Any) -> Any:
+        if log_file:
+            from rsd.pipeline import logs
 
-        logs.listen(target)
+            logs.listen(log_file)
+        return command(*arguments, **named)
 
+    return click.option(
+        "--log", "log_file", metavar="FILE", envvar="RSD_LOG", show_default="RSD_LOG, else none",
+        help="Add what happens to a file, one JSON object a line without plates; - is the "
+             "standard error.")(call)
 
-_LOG = "Add what happens to a file, one JSON object a line without plates; - is standard error."
-
-log = click.option("--log", metavar="FILE", expose_value=False, callback=_listen, help=_LOG,
-                   show_default="RSD_LOG, else none")
-program_log = click.option("--log", metavar="FILE", envvar="RSD_LOG", expose_value=False,
-                           callback=_listen, help=_LOG, show_default="RSD_LOG, else none")
 
 _ANSWER = (
     click.option("--format", "output_format",

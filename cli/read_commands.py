@@ -111,26 +111,30 @@ def quarantine(lake: Path, show_plates: bool, reason: str | None, as_of: str | N
 @click.command()
 @options.lake_argument
 @click.argument("vehicle")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en",
+              help="Language of what is said: English or Chinese.")
 @options.reason
 @options.as_of
 @options.answer
-def explain(lake: Path, vehicle: str, reason: str | None, as_of: str | None,
+def explain(lake: Path, vehicle: str, language: str, reason: str | None, as_of: str | None,
             answer: options.Answer) -> None:
-    """Show every pass of a VEHICLE, each verdict, and the clause behind it.
+    """Tell the story of a VEHICLE: every pass, each verdict, what it means, and the clause.
 
-    VEHICLE is a vehicle_id, or a plate (PLATE/COLOUR where two vehicles share its characters);
-    a plate needs the right to read restricted/ and is written to the audit. The table has the
-    lake's local time and what matters most; the other formats, and --columns, have every column,
+    Of each pass and pollutant it says where a chain of exceedances begins, what breaks it, when its
+    window ends and what is found, or why the record was not judged. VEHICLE is a vehicle_id, or a
+    plate (PLATE/COLOUR where two vehicles share its characters); a plate needs the right to read
+    restricted/ and is written to the audit. The table has the lake's local time and what matters
+    most; the other formats, and --columns, have every column,
     with times in UTC.
     """
-    from cli.views import story_view
+    from cli.story import story_view
     from rsd.pipeline.as_of import open_at
     from rsd.pipeline.explain import explain as tell
 
     view = open_at(lake, as_of)
-    story = tell(view, vehicle, reason=reason)
+    story = tell(view, vehicle, reason=reason, language=language)
     _emit(answer, view, *(story_view(story) if answer.is_view else (story.verdicts,)),
-          command="explain", vehicles=story.vehicles)
+          command="explain", vehicles=story.vehicles, language=language)
 
 
 @click.command()

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from cli.tables import Look
 
-if TYPE_CHECKING:
-    from rsd.pipeline.explain import Story
-
 _INTERVAL = " [95 % CI]"
 _COUNTS = ("n_records", "n_valid", "n_vehicles")
 _CLOCK = "%Y-%m-%d %H:%M:%S"
-_VSP = ("vsp_device_kw_t", "vsp_kw_t")
 _ID_SHOWN = 12
 
 
@@ -55,56 +51,6 @@ def _mean_text(mean: float | None, low: float | None, high: float | None) -> str
 def _digits(value: float, digits: int) -> str:
     """Return a number with so many significant digits, whole where it has more before the point."""
     return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
-
-
-def story_view(story: Story) -> tuple[pl.DataFrame, Look]:
-    """Return a vehicle's passes for people, with who it is before and its findings after."""
-    local = pl.col("measured_at").dt.convert_time_zone(story.timezone).dt.strftime(_CLOCK)
-    number = pl.col("vehicle_id").replace_strict(
-        story.vehicles, range(1, len(story.vehicles) + 1), return_dtype=pl.Int64)
-    rows = story.verdicts
-    regulations = rows["regulation_id"].unique().sort().to_list()
-    frame = rows.select(
-        local.alias("local_time"),
-        *([number.alias("vehicle")] if len(story.vehicles) > 1 else []),
-        "site_id",
-        *(["regulation_id"] if len(regulations) > 1 else []),
-        "pollutant", "value", "limit", "unit",
-        pl.col("verdict").replace("within the limit", "within"),
-        "reasons", "road_segment",
-    )
-    return frame, Look(
-        before=[*_who(story), f"Judged by {', '.join(regulations)}; "
-                f"times are those of {story.timezone}", ""],
-        after=["", *_sentences(story)],
-        more_rows="use --rows 0 for all",
-        more_columns="use a wider terminal, choose with --columns A,B,…, or --format csv for all")
-
-
-def _who(story: Story) -> list[str]:
-    """Return a line a vehicle: its id, what it is, how often it passed."""
-    lines = []
-    for number, vehicle in enumerate(story.vehicles, 1):
-        passes = story.verdicts.filter(pl.col("vehicle_id") == vehicle).unique(
-            "record_id", maintain_order=True)
-        mark = f" {number}" if len(story.vehicles) > 1 else ""
-        lines.append(f"Vehicle{mark} {vehicle}: {passes.height} passes")
-        lines.append(f"  class {_known(passes['vehicle_class'])}, fuel {_known(passes['fuel'])}, "
-                     f"emission stage {_known(passes['emission_stage'])}")
-    return lines
-
-
-def _known(values: pl.Series) -> str:
-    """Return the values that occur, the first one first."""
-    return " or ".join(str(v) for v in values.drop_nulls().unique(maintain_order=True)) or "unknown"
-
-
-def _sentences(story: Story) -> list[str]:
-    """Return a sentence a finding, times on the lake's clock."""
-    blind = set(story.verdicts.filter(pl.all_horizontal(pl.col(_VSP).is_null()))["record_id"])
-    zone = ZoneInfo(story.timezone)
-    told = [_sentence(f, zone, blind) for f in story.findings.iter_rows(named=True)]
-    return told or ["no finding"]
 
 
 def _sentence(finding: dict[str, Any], zone: ZoneInfo, blind: set[str]) -> str:

@@ -220,9 +220,12 @@ def test_a_story_says_once_who_it_is_and_then_pass_by_pass(lake, vehicle):
     assert lines[0] == f"Vehicle {vehicle}: 2 passes"
     assert lines[1] == "  class heavy_truck, fuel diesel, emission stage 3"
     assert lines[2] == "Judged by cn_hj845_2017; times are those of Asia/Shanghai"
-    assert lines[4].split() == ["local_time", "site_id", "pollutant", "value", "limit", "unit",
-                                "verdict", "reasons", "road_segment"]
-    assert lines[7].split()[:7] == ["2026-09-01", "08:00:00", "A350203001", "opacity", "55", "30",
+    assert lines[3].startswith("cn_hj845_2017: A vehicle is found when 2 consecutive")
+    assert lines[4] == ("  opacity > 30 %: violation (HJ 845-2017, clause 5, table 1; number "
+                        "UNVERIFIED)")
+    assert lines[8].split() == ["local_time", "site_id", "pollutant", "value", "limit", "unit",
+                                "verdict", "story", "reasons", "road_segment"]
+    assert lines[11].split()[:7] == ["2026-09-01", "08:00:00", "A350203001", "opacity", "55", "30",
                                     "%"]
     assert not [line for line in lines[1:] if vehicle in line]
 

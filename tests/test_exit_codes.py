@@ -20,14 +20,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def start(*arguments: object, code: str = PROGRAM, **options: object) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], text=True,
+    # what is started in the background of a shell ignores SIGINT, and hands that down
+    heard = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
+    return subprocess.Popen([sys.executable, "-c", heard, *map(str, arguments)], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
                             **options)  # type: ignore[call-overload, no-any-return]
 
 
 def rsd(*arguments: object, **options: object) -> tuple[int, str, str]:
-    process = start(*arguments, **options)  # type: ignore[arg-type]
-    out, err = process.communicate(timeout=60)
+    with start(*arguments, **options) as process:  # type: ignore[arg-type]
+        out, err = process.communicate(timeout=60)
     assert "Traceback" not in err, err
     return process.returncode, out, err
 
@@ -92,7 +94,7 @@ def test_6_storage(lake: Path, tmp_path: Path):
                "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\nmain(sys.argv[1:])")
     code, _, err = rsd("run", lake, dump(tmp_path / "a.csv", [record()]), code=limited)
     assert code == 6
-    assert "File too large" in err
+    assert "cannot be written" in err
 
 
 def test_7_integrity(lake: Path, tmp_path: Path):
@@ -110,17 +112,15 @@ def test_8_policy(lake: Path):
 def test_130_and_143_interrupted(lake: Path, tmp_path: Path, number: int, code: int):
     """The run waits for more of its standard input when the signal comes."""
     log = tmp_path / "log.jsonl"
-    process = start("--log", log, "ingest", lake, "-", stdin=subprocess.PIPE)
-    assert process.stdin is not None
-    process.stdin.write("half a header")
-    process.stdin.flush()
-    wait_for(lambda: "ingest started" in (
-        lake / "restricted" / "audit" / "audit.jsonl").read_text(encoding="utf-8"))
-    process.send_signal(number)
-    assert process.wait(timeout=30) == code
-    process.stdin.close()
-    said = process.stderr.read()  # type: ignore[union-attr]
-    assert said.count("\n") == 1
+    with start("--log", log, "ingest", lake, "-", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write("half a header")
+        process.stdin.flush()
+        wait_for((lake / "status.json").exists)
+        process.send_signal(number)
+        assert process.wait(timeout=30) == code
+        said = process.stderr.read()  # type: ignore[union-attr]
+    assert len(said.strip().splitlines()) == 1
     assert "next run" in said
     assert (status(lake)["state"], status(lake)["exit_code"]) == ("interrupted", code)
     last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
@@ -130,11 +130,11 @@ def test_130_and_143_interrupted(lake: Path, tmp_path: Path, number: int, code: 
 
 
 def test_a_killed_run_is_told_as_died(lake: Path):
-    process = start("ingest", lake, "-", stdin=subprocess.PIPE)
-    wait_for((lake / "status.json").exists)
-    assert json.loads(rsd("status", lake, "--format", "json")[1])["state"] == "running"
-    process.kill()
-    process.wait(timeout=30)
+    with start("ingest", lake, "-", stdin=subprocess.PIPE) as process:
+        wait_for((lake / "status.json").exists)
+        assert json.loads(rsd("status", lake, "--format", "json")[1])["state"] == "running"
+        process.kill()
+        process.wait(timeout=30)
     assert json.loads(rsd("status", lake, "--format", "json")[1])["state"] == "died"
 
 

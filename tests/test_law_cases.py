@@ -102,8 +102,8 @@ def test_a_finding_too_many_is_named(tmp_path):
     ('title = "V', 'law = { min_hit = 1 }\ntitle = "V', "case[2].law.min_hit", "unknown"),
     ('title = "V', 'law = { min_hits = 0 }\ntitle = "V', "case[2].law", "between 1"),
     ('title = "V', 'inspections = ["soon"]\ntitle = "V', "case[2].inspections", "no time"),
-    ('[[case]]\nid = "the', '[[example_limit]]\npollutant = "no"\nvalue = 1\nunit = "ppm"\nop = ">"\n'
-     '[[case]]\nid = "the', "example_limit", "limits of its own"),
+    ('[[case]]\nid = "the', '[[example_limit]]\npollutant = "no"\nvalue = 1\nunit = "ppm"\n'
+     'op = ">"\n[[case]]\nid = "the', "example_limit", "limits of its own"),
 ])
 def test_a_slip_in_a_case_file_is_told_with_line_and_key(tmp_path, old, new, where, says):
     file = case_file(tmp_path, old, new)

@@ -262,6 +262,8 @@ def test_two_persons_must_confirm_where_the_lake_says_so(tmp_path, monkeypatch):
     for again in ("li", "wu"):  # the same login under another name is no other person
         with pytest.raises(PolicyRefusal, match="second person"):
             do(lake, "confirm", reviewer=again)
+    with pytest.raises(PolicyRefusal, match="second person"):
+        act(lake, [Act(str(of(lake)["finding_id"]), a, "x", "zhao") for a in ("note", "confirm")])
     monkeypatch.setattr(audit, "user_name", lambda _: "wu")
     with pytest.raises(PolicyRefusal, match="second person"):
         do(lake, "confirm", reviewer="li")
@@ -269,6 +271,8 @@ def test_two_persons_must_confirm_where_the_lake_says_so(tmp_path, monkeypatch):
     do(lake, "confirm", reviewer="wu")
     assert (of(lake)["state"], of(lake)["reviewer"]) == ("confirmed", "li; wu")
     do(lake, "reopen", reviewer="wu")
+    with pytest.raises(PolicyRefusal, match="second person"):
+        do(lake, "confirm", "confirm", reviewer="wu")  # twice in one go is once
     do(lake, "confirm", reviewer="wu")
     assert of(lake)["state"] == "pending_review"  # a reopened case is confirmed by two again
 
@@ -456,6 +460,8 @@ def test_a_deadline_runs_from_the_day_of_service(tmp_path, days):
     assert (of(lake)["due"], of(lake)["deadline_id"]) == (D(2026, 11, 18), "hk_retest")
     do(lake, "note")
     assert of(lake)["due"] == D(2026, 11, 18)  # a remark ends no deadline
+    do(lake, "note", due=D(2026, 12, 1))  # but a day by hand moves it
+    assert (of(lake)["due"], of(lake)["deadline_id"]) == (D(2026, 12, 1), None)
     do(lake, "refer")
     assert of(lake)["due"] is None
 

@@ -94,6 +94,7 @@ def test_constraints_are_pins_with_hashes_and_nothing_else(path):
     [
         *PROJECT["project"]["dependencies"],
         *PROJECT["build-system"]["requires"],
+        *PROJECT["project"]["optional-dependencies"]["notices"],
         *PROJECT["project"]["optional-dependencies"]["dev"],
     ],
 )

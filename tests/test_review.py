@@ -93,6 +93,11 @@ def test_what_is_no_proof_leaves_the_id(name):
     assert one == same
 
 
+def test_a_blank_is_not_nothing():
+    a, b = finding_ids(frame([finding(unit=""), finding(unit=None)]))
+    assert a != b
+
+
 def test_texts_do_not_run_into_each_other():
     a, b = finding_ids(frame([finding(first_record_id="ab", regulation_sha256="c"),
                               finding(first_record_id="b", regulation_sha256="ca")]))
@@ -144,6 +149,14 @@ def test_a_deleted_or_doubled_event_shows(kept):
     assert events.faults(THREE[kept])
 
 
+def test_a_forged_event_that_fits_alone_does_not_fit_the_chain():
+    for forged in ({"previous_id": "0" * 64}, {"seq": 4}):
+        row = THREE.row(2, named=True) | forged
+        row["event_id"] = events._hash(row)
+        last = pl.DataFrame([row], schema=THREE.schema, orient="row")
+        assert events.faults(pl.concat([THREE[:2], last]))
+
+
 def test_two_events_that_changed_places_show():
     swapped = THREE.with_columns(pl.Series("seq", [2, 1, 3]))
     assert events.faults(swapped)
@@ -185,6 +198,13 @@ def test_a_clean_vehicle_is_never_referred():
     rows = cases(clean, stored)
     assert rows["state"].to_list() == ["confirmed"]
     assert referable(rows).is_empty()
+
+
+def test_what_was_undone_is_never_referred():
+    rows = cases(frame([finding()]), chain(event("confirm", "confirmed", "pending_review")))
+    assert referable(rows).height == 1
+    for standing in ("changed since review", "withdrawn"):
+        assert referable(rows.with_columns(pl.lit(standing).alias("standing"))).is_empty()
 
 
 def test_what_two_confirmed_is_told_of_both():
@@ -280,6 +300,16 @@ def test_the_deadline_of_hong_kong_is_the_one_of_its_day():
     assert due(D(2014, 10, 20)) == (D(2014, 11, 24), "hk_retest")  # 25 days
     assert due(D(2015, 2, 2)) == (D(2015, 2, 18), "hk_retest")
     assert due(D(2014, 8, 31)) is None
+    assert due(D(2014, 10, 16)) == (D(2014, 11, 3), "hk_retest")
+    assert due(D(2014, 10, 17)) == (D(2014, 11, 21), "hk_retest")  # the first day of the longer one
+
+
+def test_of_several_deadlines_the_earliest_counts(tmp_path):
+    (tmp_path / deadlines.OWN_FILE).write_text(OWN + OWN.replace('"city"', '"short"').replace(
+        "days = 60", "days = 6"), encoding="utf-8")
+    found = deadlines.due(deadlines.load(tmp_path), "any", "City", "notified", D(2026, 1, 1),
+                          WorkingDays(empty(CALENDAR)))
+    assert found == (D(2026, 1, 7), "short")
 
 
 def test_a_deadline_runs_where_its_jurisdiction_is_set():

@@ -27,6 +27,8 @@ from rsd.exports.words import Words
 TEMPLATE = Path(__file__).with_name("notice.typ")
 
 _SHOWN_OF_HASH = 16  # characters of a hash that a reader compares
+_LONGEST = 400  # characters of one text
+_CELL, _FRAME, _LINE = 32, 44, 60  # characters that fit side by side into a place of the page
 _DIGITS = 5  # of what is told beside the value
 _TEMPLATE_WORDS = ("draft_mark", "draft_note", "subtitle", "vehicle", "introduction", "page",
                    "what_to_do")
@@ -142,11 +144,17 @@ def _characters(value: Any) -> set[str]:
     return set().union(*map(_characters, inner)) if is_nest else set()
 
 
+def _breakable(text: str, length: int) -> str:
+    """Return a text with a line end inside each word that is too long for its place."""
+    return re.sub(rf"(\S{{{length}}})(?=\S)", r"\1\n", text)
+
+
 def _clean(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with every text made printable."""
+    """Return a row with every text made printable, and cut visibly where it fills a page."""
     def clean(value: Any) -> Any:
         if isinstance(value, str):
-            return printable(value)
+            short = printable(value[:2 * _LONGEST])
+            return short if len(short) <= _LONGEST else f"{short[:_LONGEST]} …"
         return [clean(part) for part in value] if isinstance(value, list) else value
 
     return {name: clean(value) for name, value in row.items()}
@@ -161,15 +169,17 @@ def _notice(vehicle: str, rows: list[dict[str, Any]], letter: Letter) -> dict[st
     head = [(words.text("to"), words.text("addressee")),
             (words.text("date"), _local_date(letter)),
             (words.text("case_number"), ", ".join(row["finding_id"] for row in rows))]
-    about = [(words.text(name), words.value(name, str(last[name])) if last[name] is not None
-              else unknown)
+    about = [(words.text(name), words.value(name, str(last[name])).replace("_", " ")
+              if last[name] is not None else unknown)
              for name in ("plate", "plate_color", "vehicle_class", "fuel", "emission_stage")]
     return {
         "vehicle_id": vehicle, "lang": words.language, "title": words.text("title"),
         "authority": printable(letter.authority) or words.text("authority_missing"),
         "address": printable(letter.address), "draft": draft,
         "words": {key: words.text(key) for key in _TEMPLATE_WORDS},
-        "head": head, "vehicle": [*about, (words.text("vehicle_id"), vehicle)],
+        "head": [(what, _breakable(told, _LINE)) for what, told in head],
+        "vehicle": [(what, _breakable(told, _LINE))
+                    for what, told in (*about, (words.text("vehicle_id"), vehicle))],
         "findings": [_finding(row, number, len(rows), letter)
                      for number, row in enumerate(rows, 1)],
         "todo": [f"{words.text('do_repair')} ({when})", f"{words.text('do_retest')} ({when})",
@@ -207,11 +217,11 @@ def _finding(row: dict[str, Any], number: int, total: int, letter: Letter) -> di
             (words.text("pollutant"), words.value("pollutant_name", row["pollutant"])),
             (words.text("kind"), words.value("kind_name", row["kind"])),
             (words.text("limit"), _amount(row["limit"], row["unit"], words)),
-            (words.text("regulation"), row["regulation_id"]),
-            (words.text("clause"), row["clause"] or words.text("unknown")),
+            (words.text("regulation"), _breakable(row["regulation_id"], _LINE)),
+            (words.text("clause"), _breakable(row["clause"] or words.text("unknown"), _LINE)),
         ],
         "columns": len(places), "labels": labels,
-        "readings": [[reading[label] for reading in told] for label in labels],
+        "readings": [[_breakable(reading[label], _CELL) for reading in told] for label in labels],
         "remarks": remarks,
         "photos": [_photo(row, place, words) for place in places],
     }
@@ -280,5 +290,5 @@ def _photo(row: dict[str, Any], place: str, words: Words) -> tuple[str, str]:
     slot = words.text("photo_slot", place=words.value("place", place))
     count, shown = row[f"{place}_n_photos"], row[f"{place}_photos"]
     if shown:
-        return slot, words.text("photo_reference", reference=", ".join(shown))
+        return slot, _breakable(words.text("photo_reference", reference=", ".join(shown)), _FRAME)
     return slot, words.text("photo_none" if count == 0 else "photo_withheld")

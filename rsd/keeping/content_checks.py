@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from rsd.errors import RsdError
+from rsd.errors import PolicyRefusal, RsdError
 from rsd.keeping.problem import ERROR, RESTORE, WARNING, Problem
 from rsd.keeping.staging import count
 from rsd.lake import Lake
@@ -118,7 +118,7 @@ def _vehicles(lake: Lake) -> Iterator[Problem]:
     twice = count(stored.group_by("vehicle_id").len().filter(pl.col("len") > 1))
     if twice:
         yield Problem(ERROR, "vehicles", None, f"{twice} vehicles stand twice", "once", RESTORE)
-    for table in ("passes", "findings"):
+    for table in ("passes", "findings", "inspections"):
         seen = lake.table(table).scan().select("vehicle_id").drop_nulls().unique()
         unknown = count(seen.join(stored, on="vehicle_id", how="anti"))
         if unknown:
@@ -131,6 +131,8 @@ def _key(lake: Lake) -> Iterator[Problem]:
     try:
         key = VehicleKey.load(lake.key_path)
         check_key(lake, key)
+    except PolicyRefusal:  # others may read it: the check of rights says so
+        return
     except RsdError as error:
         yield Problem(ERROR, "vehicles", str(lake.key_path), error.what, error.expected,
                       error.remedy)

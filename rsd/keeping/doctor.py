@@ -64,7 +64,7 @@ def examine(lake: Lake, *, repair: bool = False) -> Diagnosis:
             # what is left after it is looked at anew: one repair may have put several things right
             found = [(p, True) for p in mended] + [(p, False) for p in _problems(lake, "")]
         found = [*_told(lake), *found]
-        diagnosis = Diagnosis(as_frame(found))
+        diagnosis = Diagnosis(as_frame(found, lake.path))
         _note(lake, diagnosis, repair=repair)
     return diagnosis
 

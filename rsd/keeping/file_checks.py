@@ -60,7 +60,7 @@ def _wrong(lake: Lake, name: str, path: Path, add: dict[str, Any]) -> tuple[str,
         return f"{size} bytes", f"{add['size']} bytes"
     sha256 = (add.get("tags") or {}).get("sha256")
     if sha256 is not None and _sha256(path) != sha256:
-        return "other bytes than were committed", f"SHA-256 {sha256}"
+        return "other bytes than were committed", f"SHA-256 {sha256[:16]}…"
     try:
         columns = pl.read_parquet_schema(path)
         rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()

@@ -45,7 +45,7 @@ def _holds(texts: pl.Series, plates: list[str]) -> pl.Series:
     held = lengths > _LONGEST
     known = pl.Series("plate", plates).implode()
     frame = normal.to_frame("text")
-    longest = min(int(lengths.max() or 0), _LONGEST)  # type: ignore[call-overload]
+    longest = min(max(lengths.to_list(), default=0), _LONGEST)
     for size in sorted({len(plate) for plate in plates}):
         for start in range(longest - size + 1):
             window = pl.col("text").str.slice(start, size)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -28,10 +30,16 @@ class Problem:
     repair: Callable[[], object] | None = None
 
 
-def as_frame(problems: Iterable[tuple[Problem, bool]]) -> pl.DataFrame:
-    """Return a row a problem; the flag says whether it was repaired. The worst stand first."""
-    rows = [{**{name: getattr(problem, name) for name in _COLUMNS}, "repaired": repaired}
-            for problem, repaired in problems]
+def as_frame(problems: Iterable[tuple[Problem, bool]], lake: Path) -> pl.DataFrame:
+    """Return a row a problem; the flag says whether it was repaired. The worst stand first.
+
+    ``file`` is named from the folder of the ``lake`` on.
+    """
+    rows: list[dict[str, Any]] = [
+        {**{name: getattr(problem, name) for name in _COLUMNS}, "repaired": repaired}
+        for problem, repaired in problems]
+    for row in rows:
+        row["file"] = row["file"] and row["file"].removeprefix(f"{lake}/")
     order = {ERROR: 0, WARNING: 1, NOTE: 2}
     rows.sort(key=lambda row: order[row["severity"]])
     types = dict.fromkeys(_COLUMNS, pl.String) | {"repaired": pl.Boolean}

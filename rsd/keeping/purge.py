@@ -29,7 +29,7 @@ from rsd.privacy import VehicleKey
 from rsd.storage import change, disk
 from rsd.version import VERSION
 
-TABLES = ("passes", "evidence", "quarantine", "vehicles", "findings")
+TABLES = ("passes", "evidence", "quarantine", "inspections", "vehicles", "findings")
 """Tables that rows are removed from."""
 
 

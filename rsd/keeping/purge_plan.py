@@ -52,6 +52,7 @@ def make(lake: Lake, staging: Staging, before: dt.date) -> Plan:
     spans = _spans(lake)
     doomed = _passes(plan)
     _evidence(plan, doomed)
+    _inspections(plan)
     plates = _vehicles(plan)
     _quarantine(plan, spans, plates)
     _findings(plan)
@@ -126,10 +127,26 @@ def _evidence(plan: Plan, doomed: pl.DataFrame) -> None:
     _drop_unfinished(plan, "evidence")
 
 
-def _vehicles(plan: Plan) -> list[str]:
-    """Stage the vehicles that have a pass or stand in the registry; return the plates that go."""
+def _inspections(plan: Plan) -> None:
+    """Stage the inspections that stay; a vehicle under review keeps those of before too."""
     lake, staging = plan.lake, plan.staging
-    seen = staging.rows("passes").select("vehicle_id").drop_nulls().unique()
+    stored = lake.table("inspections").scan().collect()
+    day = pl.col("inspected_at").dt.convert_time_zone(lake.timezone).dt.date()
+    vehicles = lake.table("passes").scan().join(
+        plan.held_ids.lazy(), on="record_id", how="semi").select("vehicle_id").collect()
+    goes = (day < plan.before) & ~pl.col("vehicle_id").is_in(vehicles["vehicle_id"].implode())
+    stays = stored.filter(~goes.fill_null(value=False))
+    plan.removed["inspections"] = stored.height - stays.height
+    if plan.removed["inspections"]:
+        staging.drop("inspections", lake.visible_files("inspections"))
+        staging.add("inspections", stays)
+
+
+def _vehicles(plan: Plan) -> list[str]:
+    """Stage the vehicles that are spoken of or registered; return the plates that go."""
+    lake, staging = plan.lake, plan.staging
+    seen = pl.concat([staging.rows(n).select("vehicle_id") for n in ("passes", "inspections")]
+                     ).drop_nulls().unique()
     stored = lake.table("vehicles").scan()
     goes = stored.filter(~pl.col("is_registered").fill_null(value=False)).join(
         seen, on="vehicle_id", how="anti").collect(engine="streaming")

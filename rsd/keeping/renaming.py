@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +21,8 @@ TAIL = 12
 """Characters of a pseudonym that a derived record id ends with (`rsd.pipeline.prepare`)."""
 
 _RECORD_IDS = ("first_record_id", "second_record_id")
-_PIECE = 200_000
+_PIECE = 200_000  # vehicles that are hashed at a time
+_NAMED = ("inspections",)  # other tables with pseudonyms, small ones
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,12 @@ def stage(lake: Lake, staging: Staging, names: Names) -> None:
         rows = names.of_records(scan(lake, "evidence", [path]), "record_id")
         staging.drop("evidence", [path])
         staging.add("evidence", rows.select(columns["evidence"]))
+    for name in _NAMED:
+        stored = lake.table(name).scan()
+        if lake.visible_files(name):
+            staging.drop(name, lake.visible_files(name))
+            made = staging.add(name, names.of_vehicles(stored).select(lake.table(name).schema))
+            _check_same(lake, stored, scan(lake, name, [made]))
     _stage_vehicles(lake, staging, names)
     _stage_findings(lake, staging, names)
 
@@ -124,9 +132,9 @@ def _check_same(lake: Lake, before: pl.LazyFrame, after: pl.LazyFrame) -> None:
              pl.col("vehicle_id").n_unique().alias("vehicles"))
     old, new = (rows.select(asked).collect(engine="streaming").row(0) for rows in (before, after))
     if old != new:
-        raise IntegrityError("passes name vehicles that the vault does not know",
-                             where=str(lake.table("passes").folder), found=str(new),
-                             expected=str(old), remedy="Nothing was changed. Run: rsd doctor LAKE")
+        raise IntegrityError("rows name vehicles that the vault does not know",
+                             where=str(lake.path), found=str(new), expected=str(old),
+                             remedy="Nothing was changed. Run: rsd doctor LAKE")
 
 
 def _stage_vehicles(lake: Lake, staging: Staging, names: Names) -> None:
@@ -151,7 +159,7 @@ def _stage_findings(lake: Lake, staging: Staging, names: Names) -> None:
 def _renames(findings: pl.DataFrame, reviews: pl.DataFrame,
              names: Names) -> list[dict[str, object]]:
     """Return an event for each reviewed vehicle, and for each proof that has another id now."""
-    now, user = dt.datetime.now(dt.UTC), audit.user_name(_uid())
+    now, user = dt.datetime.now(dt.UTC), audit.user_name(os.getuid())
     known = events.with_new_names(reviews)
     vehicles = names.frame.join(known, left_on="old_id", right_on="vehicle_id", how="semi")
     base = {"action": events.RENAME, "entered_by": user, "at": now,
@@ -163,9 +171,3 @@ def _renames(findings: pl.DataFrame, reviews: pl.DataFrame,
     changed = proofs.filter(pl.col("old") != pl.col("new")).join(
         known, left_on="old", right_on="finding_id", how="semi")
     return told + [{**base, "finding_id": old, "renamed_to": new} for old, new in changed.rows()]
-
-
-def _uid() -> int:
-    import os
-
-    return os.getuid()

@@ -32,7 +32,7 @@ GRACE_DAYS = 90
 
 NEXT = ".next"
 RETIRED = ".retired"
-_FORGOTTEN = ("passes", "findings", "vehicles", "evidence", "quarantine")
+_FORGOTTEN = ("passes", "findings", "vehicles", "evidence", "inspections")
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class StrictTable:
         return ".".join(part for part in (self.name, key) if part)
 
     def where(self, key: str) -> str:
-        """Say file, line and path of a key; the line of what it stands in where its own is unknown."""
+        """Say file, line and path of a key; its table's line where its own is unknown."""
         path = above = self.path(key)
         while above and not {above, f"{above}[1]"} & self.lines.keys():
             above = above.rpartition(".")[0]

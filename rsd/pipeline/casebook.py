@@ -139,8 +139,10 @@ def _with_examples(regulation: Regulation, table: StrictTable) -> Regulation:
 
 def _example(table: StrictTable) -> Limit:
     pollutant = table.text("pollutant", MEASURED_VALUE)
-    limit = Limit(pollutant, table.number("value"), table.text("unit", [MEASURED_VALUE[pollutant][1]]),
-                  "example", table.text("op", LIMIT_OPS), "enforceable", "example", "example", False)
+    limit = Limit(
+        pollutant, table.number("value"), table.text("unit", [MEASURED_VALUE[pollutant][1]]),
+        basis="example", op=table.text("op", LIMIT_OPS), role="enforceable", clause="example",
+        citation="example", verified=False)
     table.refuse_unknown()
     return limit
 

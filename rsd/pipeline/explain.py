@@ -1,17 +1,23 @@
-"""A vehicle's story: every pass, each verdict, and the clause behind it."""
+"""A vehicle's story: every pass, each verdict, what it means, and the clause behind it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from rsd import reasons
 from rsd.columns import MEASURED_VALUE
+from rsd.errors import UsageError
+from rsd.exports.words import words
 from rsd.lake import Lake
-from rsd.law import judge
-from rsd.law.rulebook import Regulation
+from rsd.law import judge, story
+from rsd.law.phrases import Phrases, phrases
+from rsd.law.rules import NO_POLLUTANT, Regulation
+from rsd.law.verbs import Context, Note
 from rsd.pipeline import trail
+from rsd.pipeline.inspections import passed_inspections
 from rsd.pipeline.nightly import current_passes, regulations_of
 from rsd.pipeline.reading import findings_of, resolve_vehicle
 
@@ -24,43 +30,54 @@ _BESIDE = ("vehicle_class", "fuel", "emission_stage", "vsp_device_kw_t", "vsp_kw
 class Story:
     """``verdicts`` has a row a pass, regulation and pollutant; ``findings`` what came of them.
 
-    Instants are UTC; ``timezone`` is the zone of the lake, whose clock people know.
+    ``step`` names what a judged record means to the rule, null where it was not judged; ``story``
+    says it, or why it was not judged, in the language of ``phrases``. Instants are UTC;
+    ``timezone`` is the zone of the lake, whose clock people know. ``inspections``: those that were
+    passed.
     """
 
     vehicles: list[str]
     verdicts: pl.DataFrame
     findings: pl.DataFrame
     timezone: str
+    inspections: pl.DataFrame
+    regulations: Sequence[Regulation]
+    phrases: Phrases
 
 
-def explain(lake: Lake, vehicle: str, *, reason: str | None = None) -> Story:
+def explain(lake: Lake, vehicle: str, *, reason: str | None = None,
+            language: str = "en") -> Story:
     """Tell a vehicle's whole story under the regulations of the lake.
 
     Args:
         lake: the lake.
         vehicle: a vehicle id, or a plate (``plate/colour`` where it is ambiguous), which needs the
             right to read ``restricted/`` and is audited.
+        reason: why, for the audit.
+        language: of the sentences, ``en`` or ``zh``.
 
     Raises:
-        UsageError: no such vehicle.
+        UsageError: no such vehicle, or language.
         PolicyRefusal: a plate without the right.
     """
     lake = lake.pinned()
+    said = phrases(language, lake.timezone, words(language).values)
     ids = resolve_vehicle(lake, vehicle, reason=reason)
     wanted = pl.col("vehicle_id").is_in(ids)
-    passes = current_passes(lake).filter(wanted).collect(engine="streaming")
+    passes = current_passes(lake).filter(wanted).collect(engine="streaming").sort(
+        "vehicle_id", "measured_at", "record_id")
     if passes.is_empty():
-        from rsd.errors import UsageError
-
         raise UsageError("no such vehicle in the lake", found="no pass of it",
                          remedy="Take a vehicle_id from the findings or from `rsd query`.")
     passes = passes.with_columns(_reason_lists(passes))
+    inspections = passed_inspections(lake).filter(wanted).collect().sort("inspected_at")
     regulations = regulations_of(lake)
-    verdicts = [_verdicts(passes, r, p) for r in regulations for p in r.pollutants]
-    rows = pl.concat(verdicts).sort("measured_at", "record_id", "regulation_id", "pollutant")
+    told = [_told(passes, r, s, inspections, said) for r in regulations for s in r.subjects]
+    rows = pl.concat(told).sort("measured_at", "record_id", "regulation_id", "pollutant")
     trail.record(lake, "explain", {"vehicles": ids, "rows": rows.height, "plates": False},
                  reason=reason)
-    return Story(ids, rows, findings_of(lake).filter(wanted), lake.timezone)
+    return Story(ids, rows, findings_of(lake).filter(wanted), lake.timezone, inspections,
+                 regulations, said)
 
 
 def _reason_lists(passes: pl.DataFrame) -> pl.Series:
@@ -68,35 +85,60 @@ def _reason_lists(passes: pl.DataFrame) -> pl.Series:
     return pl.Series("reasons", lists, pl.List(pl.String))
 
 
-def _verdicts(passes: pl.DataFrame, regulation: Regulation, pollutant: str) -> pl.DataFrame:
-    column, unit = MEASURED_VALUE[pollutant]
-    applies, tested = judge.applies(regulation, pollutant), judge.tested(regulation, pollutant)
-    over = judge.exceeds(regulation, pollutant)
-    verdict = (
-        pl.when(~applies).then(pl.lit("not judged"))
-        .when(pl.col(column).is_null()).then(pl.lit("not measured"))
-        .when(~tested).then(pl.lit("not valid"))
-        .when(over).then(pl.lit("exceeds"))
-        .otherwise(pl.lit("within the limit"))
-    )
-    return passes.select(
+def _told(passes: pl.DataFrame, regulation: Regulation, subject: str, inspections: pl.DataFrame,
+          said: Phrases) -> pl.DataFrame:
+    """Return the verdicts of one regulation for one subject, with the story of each."""
+    is_judged = passes.select(judge.verdict(regulation, subject).alias("exceeds"))["exceeds"]
+    value = (pl.lit(None, dtype=pl.Float64) if subject == NO_POLLUTANT
+             else pl.col(MEASURED_VALUE[subject][0]))
+    rows = passes.with_columns(exceeds=is_judged, value=value,
+                               vehicle=pl.col("vehicle_id").rle_id()).with_row_index("at")
+    steps: dict[int, Note] = {}
+    for one in rows.partition_by("vehicle", maintain_order=True):
+        walked = one.filter(pl.col("exceeds").is_not_null())
+        own = inspections.filter(pl.col("vehicle_id") == one["vehicle_id"][0]).select(
+            pl.lit(one["vehicle"][0]).cast(pl.UInt32).alias("vehicle"), "inspected_at")
+        context = Context(said.zone.key, own)
+        steps |= dict(zip(walked["at"], story.tell(regulation, walked, context), strict=True))
+    sentences, keys = [], []
+    for at, record in enumerate(rows.iter_rows(named=True)):
+        note = steps.get(at)
+        keys.append(None if note is None else note.key)
+        sentences.append(said.step(note) if note is not None else said.why(
+            story.why(regulation, subject, record) or [Note("other_pollutant")]))
+    clauses = [said.clause(c) for c in rows.select(
+        judge.stated(regulation, subject, "clause").cast(pl.String)).to_series()]
+    return _verdicts(rows, regulation, subject, pl.Series("step", keys, pl.String),
+                     pl.Series("story", sentences, pl.String),
+                     pl.Series("clause", clauses, pl.String))
+
+
+def _verdicts(rows: pl.DataFrame, regulation: Regulation, subject: str, step: pl.Series,
+              told: pl.Series, clause: pl.Series) -> pl.DataFrame:
+    unit = None if subject == NO_POLLUTANT else MEASURED_VALUE[subject][1]
+    return rows.select(
         *_SHOWN,
         pl.lit(regulation.id).alias("regulation_id"),
-        pl.lit(pollutant).alias("pollutant"),
-        pl.col(column).alias("value"),
-        judge.by_period(regulation, pollutant, lambda p: _limit(p.limit(pollutant)))
-        .cast(pl.Float64).alias("limit"),
-        pl.lit(unit).alias("unit"),
-        verdict.alias("verdict"),
-        judge.by_period(regulation, pollutant, lambda p: _clause(p.limit(pollutant)))
-        .cast(pl.String).alias("clause"),
+        pl.lit(subject).alias("pollutant"),
+        "value",
+        judge.stated(regulation, subject, "value").cast(pl.Float64).alias("limit"),
+        pl.lit(unit, dtype=pl.String).alias("unit"),
+        _verdict(regulation, subject).alias("verdict"),
+        step, told, clause,
         *_BESIDE,
     )
 
 
-def _limit(limit: object) -> float | None:
-    return getattr(limit, "value", None)
-
-
-def _clause(limit: object) -> str | None:
-    return getattr(limit, "clause", None)
+def _verdict(regulation: Regulation, subject: str) -> pl.Expr:
+    """Return the verdict on a record in a word."""
+    if subject == NO_POLLUTANT:
+        return (pl.when(pl.col("exceeds")).then(pl.lit("in a group"))
+                .when(pl.col("exceeds").not_()).then(pl.lit("in no group"))
+                .otherwise(pl.lit("not judged")))
+    return (
+        pl.when(~judge.applies(regulation, subject)).then(pl.lit("not judged"))
+        .when(pl.col(MEASURED_VALUE[subject][0]).is_null()).then(pl.lit("not measured"))
+        .when(~judge.tested(regulation, subject)).then(pl.lit("not valid"))
+        .when(judge.exceeds(regulation, subject)).then(pl.lit("exceeds"))
+        .otherwise(pl.lit("within the limit"))
+    )

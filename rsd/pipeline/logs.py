@@ -7,6 +7,7 @@ plate in a file's name is masked.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -59,7 +60,9 @@ def stop() -> None:
     logger = logging.getLogger(_NAME)
     for handler in [h for h in logger.handlers if isinstance(h, _Quiet)]:
         logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take was told already
+            handler.close()
+    logger.setLevel(logging.NOTSET)
     logger.propagate = True
 
 

@@ -207,7 +207,7 @@ class _Desk:
         if act.due is not None:
             return act.due, None
         if target == state:
-            return None if row["due"] is None else (row["due"], row["deadline_id"])
+            return None  # what runs already goes on
         return deadlines.due(
             deadlines.load(self.lake.path), str(row["regulation_id"]),
             str(self.lake.settings["jurisdiction"]), target, day, review.working_days(self.lake))

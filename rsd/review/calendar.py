@@ -89,10 +89,9 @@ class WorkingDays:
     def after(self, start: dt.date, count: int) -> dt.date:
         """Return the ``count``-th working day after a day, which itself does not count.
 
-        Raises UsageError where the calendar does not hold every day in between.
+        Raises UsageError where the calendar does not hold every day from the next one on.
         """
         day, left = start, count
-        self._known(day)
         while left:
             day += dt.timedelta(days=1)
             left -= self._known(day)

@@ -113,11 +113,13 @@ def latest(events: pl.DataFrame) -> pl.DataFrame:
     """Return of each case how its review stands: one row a case.
 
     ``reviewed_id, last_state, last_move`` of the last event; ``was_taken_up`` whether it ever left
-    the first state; ``due, deadline_id`` of the last act that set a state; ``reviewer,
-    reviewed_at, review_reason`` of the decision since it was last taken up.
+    the first state; ``due, deadline_id`` of the last act that changed the state or set a
+    day by hand; ``reviewer, reviewed_at, review_reason`` of the decision since it was last taken
+    up.
     """
     ordered = events.sort("seq")
     move = pl.col("action") != NOTE
+    sets_due = (pl.col("from_state") != pl.col("to_state")) | pl.col("due").is_not_null()
     taken_up = (pl.col("to_state") == "pending_review") & (pl.col("from_state") != "pending_review")
     rounds = ordered.with_columns(taken_up.cast(pl.Int64).cum_sum().over(CASE).alias("round"))
     states = rounds.group_by(CASE, maintain_order=True).agg(
@@ -126,8 +128,8 @@ def latest(events: pl.DataFrame) -> pl.DataFrame:
         pl.col("action").filter(move).last().alias("last_move"),
         pl.col("round").last(),
         (pl.col("to_state") != UNDECIDED[0]).any().alias("was_taken_up"),
-        pl.col("due").filter(move).last(),
-        pl.col("deadline_id").filter(move).last(),
+        pl.col("due").filter(sets_due).last(),
+        pl.col("deadline_id").filter(sets_due).last(),
         pl.col("at").last().alias("last_at"),
         pl.len().cast(pl.Int64).alias("events"),
     )

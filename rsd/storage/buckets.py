@@ -81,6 +81,8 @@ class Buckets:
         return self._folder
 
     def _spill(self) -> None:
+        if not self._held:
+            return
         part = (pl.col(self._key).hash(_SEED) % self._parts).alias("_part")
         dealt = pl.concat(self._held).with_columns(part).partition_by(
             "_part", as_dict=True, include_key=False)

@@ -11,10 +11,11 @@ more in plain Python in ``tests/oracle.py``, where the two are compared.
 
 from __future__ import annotations
 
-from rsd.law.verbs.base import Context, Decide, Settings, Verb
+from rsd.law.verbs.base import Context, Decide, Note, Settings, Verb
 from rsd.law.verbs.clean_screen import CleanScreen, clean_screen
 from rsd.law.verbs.registration import Registration, registration
 from rsd.law.verbs.repeated import Repeated, repeated
+from rsd.law.verbs.repeated_story import tell_repeated
 from rsd.law.verbs.share import Share, share
 from rsd.law.verbs.single import Single, single
 from rsd.law.verbs.two_highest import TwoHighest, two_highest
@@ -22,7 +23,7 @@ from rsd.law.verbs.two_instruments import TwoInstruments, two_instruments
 
 VERBS: dict[str, Verb] = {
     "single": Verb(Single, single),
-    "repeated": Verb(Repeated, repeated),
+    "repeated": Verb(Repeated, repeated, tell=tell_repeated),
     "two_instruments": Verb(TwoInstruments, two_instruments, reads=("site_id", "line_id")),
     "two_highest": Verb(TwoHighest, two_highest, reads=("date",)),
     "share": Verb(Share, share, reads=("date",)),
@@ -32,5 +33,5 @@ VERBS: dict[str, Verb] = {
 }
 """Name in a regulation's file → verb."""
 
-__all__ = ["VERBS", "CleanScreen", "Context", "Decide", "Registration", "Repeated", "Settings",
-           "Share", "Single", "TwoHighest", "TwoInstruments", "Verb"]
+__all__ = ["VERBS", "CleanScreen", "Context", "Decide", "Note", "Registration", "Repeated",
+           "Settings", "Share", "Single", "TwoHighest", "TwoInstruments", "Verb"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import polars as pl
@@ -49,13 +49,29 @@ vehicle depends on that vehicle's readings alone."""
 
 
 @dataclass(frozen=True)
+class Note:
+    """What one judged record means to a verb: the key of a phrase and the facts that go into it.
+
+    The phrases stand in `rsd.law.phrases`; an instant among the facts is said on the lake's clock.
+    """
+
+    key: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+Tell = Callable[[pl.DataFrame, Any, Context], list[Note]]
+"""(readings of one vehicle, settings, context) → a note a reading. Readings are as for `Decide`."""
+
+
+@dataclass(frozen=True)
 class Verb:
     """A verb: the class of its settings, its function, the columns of a pass it reads besides.
 
     ``subject``: what one verdict on a record is about. ``each pollutant``: its limit, one finding
     a pollutant. ``all pollutants``: a record exceeds if any pollutant does, and is within only if
     all were tested. ``registration``: no reading, but the group a vehicle is registered in.
-    ``roles``: the roles that its limits may have.
+    ``roles``: the roles that its limits may have. ``tell``: what each reading means to it; without
+    it only what came of them is told (`rsd.law.story`).
     """
 
     settings: type[Any]
@@ -63,6 +79,7 @@ class Verb:
     reads: tuple[str, ...] = ()
     subject: Subject = "each pollutant"
     roles: tuple[str, ...] = ("enforceable", "screening")
+    tell: Tell | None = None
 
 
 def require_between(settings: object, bounds: Mapping[str, tuple[int, int]]) -> None:

@@ -52,12 +52,13 @@ def clean_screen(readings: pl.DataFrame, settings: CleanScreen, context: Context
     rows = readings.select(
         "vehicle", "measured_at", "date", over=pl.col("exceeds").cast(pl.Int64),
         # where clocks are put back over midnight a date returns, and is no further day
-        new_day=(pl.col("date") > pl.col("date").shift(1)).cast(pl.Int64),
+        new_day=(pl.col("date") > pl.col("date").shift(1)).cast(pl.Int64).fill_null(1),
     ).with_row_index("row")
     ends = rows.with_columns(
         first=pl.col("row").shift(back), began_at=pl.col("measured_at").shift(back),
         vehicle_first=pl.col("vehicle").shift(back),
-        over=_sum_back("over", back), days=_sum_back("new_day", back - 1) + 1 if back else 1,
+        over=pl.col("over").rolling_sum(settings.readings),
+        days=pl.col("new_day").rolling_sum(back) + 1 if back else pl.lit(1),
     ).filter(pl.col("vehicle").ne_missing(pl.col("vehicle").shift(-1)))
     start, end = local("began_at", context.timezone), local("measured_at", context.timezone)
     clean = ends.filter(
@@ -66,14 +67,3 @@ def clean_screen(readings: pl.DataFrame, settings: CleanScreen, context: Context
         end <= start.dt.offset_by(f"{settings.window_months}mo"))
     second = pl.col("row") if back else pl.lit(None, dtype=pl.UInt32)
     return clean.select("first", second=second)
-
-
-def _at(column: str, back: int) -> pl.Expr:
-    """The value some rows earlier."""
-    return pl.col(column).shift(back)
-
-
-def _sum_back(column: str, back: int) -> pl.Expr:
-    """The sum of a row's value and those of the rows before it, ``back`` of them."""
-    total = pl.col(column).cum_sum()
-    return total - total.shift(back) + _at(column, back)

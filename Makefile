@@ -7,10 +7,11 @@ RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 60
+MUTATE_SECONDS ?= 1200
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: demo test bench lint fuzz faults soak lock clean help
+.PHONY: demo test bench lint fuzz faults soak mutate lock clean help
 
 demo: $(RUNTIME)  ## a synthetic city, the whole chain on it; results in demo/
 	@$(BIN)/rsd demo demo
@@ -34,6 +35,9 @@ faults: $(DEVELOPMENT)  ## a fault at every step of every job, where `make test`
 
 soak: $(DEVELOPMENT)  ## random faults for SOAK_SECONDS=60 from a printed seed; SEED=n repeats one
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python tests/faults/soak.py
+
+mutate: $(DEVELOPMENT)  ## break the law in small places; MUTATE_SECONDS=1200 of mutants, 85 % must be noticed
+	@$(BIN)/python tools/mutate.py --seconds $(MUTATE_SECONDS)
 
 lock: $(DEVELOPMENT)  ## renew the hashes and pin what is new; UPGRADE=1 takes the newest versions
 	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)

@@ -2,9 +2,10 @@
 
 ``python -m benchmarks.baselines parse FILE…``          the floor: a bare typed parse
 ``python -m benchmarks.baselines pandas FOLDER FILE…``  intake, scoring and law in pandas
-``python -m benchmarks.baselines find FOLDER``          rsd's findings over a folder of passes
-``python -m benchmarks.baselines lag FOLDER``           the same by a plain window in DuckDB
+``python -m benchmarks.baselines find FOLDER LAWS``     rsd's findings over a folder of passes
+``python -m benchmarks.baselines lag FOLDER LAWS``      the same by a plain window in DuckDB
 ``python -m benchmarks.baselines history LAKE FOLDER COPIES``  passes to find in, from a lake
+``python -m benchmarks.baselines day FILE ROWS``        a dump of one later day
 
 Each prints one line of JSON that says what came of it.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ZONE = "Asia/Shanghai"
-REGULATION = "cn_hj845_2017"
+LAWS = ("cn_hj845_2017", "platform_observed_gasoline")
 _CHUNK_ROWS = 250_000
 _LIMITS = {"btgdjg": 30, "lgmhd": 1, "nojg": 1500}  # HJ 845-2017, unverified as there
 
@@ -163,11 +164,11 @@ def history(lake_path: Path, folder: Path, copies: int) -> dict[str, Any]:
     from rsd.law import judge, rulebook
 
     folder.mkdir(parents=True)
-    regulation = rulebook.load(REGULATION)
     names = ["vehicle_id", "record_id", "measured_at", "plate_color", "emission_stage",
              "road_segment"]
-    for pollutant in regulation.pollutants:
-        names += [*judge.columns_read(regulation, pollutant), MEASURED_VALUE[pollutant][0]]
+    for regulation in map(rulebook.load, LAWS):
+        for pollutant in regulation.pollutants:
+            names += [*judge.columns_read(regulation, pollutant), MEASURED_VALUE[pollutant][0]]
     passes, rows = Lake.open(lake_path).table("passes").scan(), 0
     for k in range(copies):
         later = passes.select(list(dict.fromkeys(names))).with_columns(
@@ -180,7 +181,17 @@ def history(lake_path: Path, folder: Path, copies: int) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def find(folder: Path) -> dict[str, Any]:
+def day(file: Path, rows: int) -> dict[str, Any]:
+    """Write the dump of one day that comes after all others."""
+    import numpy as np
+
+    from benchmarks import dumps
+
+    dumps.day(np.random.default_rng(845), "2026-12-01", rows, 500_000).write_csv(file)
+    return {"rows": rows}
+
+
+def find(folder: Path, laws: str) -> dict[str, Any]:
     """Find with rsd."""
     import polars as pl
 
@@ -188,39 +199,40 @@ def find(folder: Path) -> dict[str, Any]:
     from rsd.law import rulebook
 
     passes = pl.scan_parquet(sorted(folder.glob("*.parquet")), glob=False)
-    found = findings.find(passes, [rulebook.load(REGULATION)], timezone=ZONE)
+    found = findings.find(passes, list(map(rulebook.load, laws.split(","))), timezone=ZONE)
     instants = found["found_at"].dt.epoch("us").to_list()
     return _answer(zip(found["vehicle_id"], found["pollutant"], instants, strict=True))
 
 
-def find_by_window(folder: Path) -> dict[str, Any]:
-    """Find with one window of DuckDB a pollutant, over all tested passes."""
+def find_by_window(folder: Path, laws: str) -> dict[str, Any]:
+    """Find with one window of DuckDB a regulation and pollutant, over all tested passes."""
     import duckdb
 
     from rsd.law import judge, rulebook
 
-    regulation = rulebook.load(REGULATION)
     found = []
     with duckdb.connect() as connection:
-        for pollutant in regulation.pollutants:
-            query = f"""
-                WITH tested AS (
-                    SELECT vehicle_id, measured_at, record_id,
-                        {judge.exceeds_sql(regulation, pollutant)} AS is_over
-                    FROM read_parquet('{folder}/*.parquet')
-                    WHERE vehicle_id IS NOT NULL AND {judge.tested_sql(regulation, pollutant)}
-                ), paired AS (
-                    SELECT vehicle_id, measured_at, is_over,
-                        lag(is_over) OVER passed AS was_over,
-                        lag(measured_at) OVER passed AS was_at
-                    FROM tested
-                    WINDOW passed AS (PARTITION BY vehicle_id ORDER BY measured_at, record_id)
-                )
-                SELECT vehicle_id, '{pollutant}', epoch_us(min(measured_at)) FROM paired
-                WHERE is_over AND was_over AND measured_at AT TIME ZONE '{ZONE}'
-                    <= was_at AT TIME ZONE '{ZONE}' + INTERVAL 6 MONTH
-                GROUP BY vehicle_id"""
-            found += connection.execute(query).fetchall()
+        for regulation in map(rulebook.load, laws.split(",")):
+            for pollutant in regulation.pollutants:
+                query = f"""
+                    WITH tested AS (
+                        SELECT vehicle_id, measured_at, record_id,
+                            {judge.exceeds_sql(regulation, pollutant)} AS is_over
+                        FROM read_parquet('{folder}/*.parquet')
+                        WHERE vehicle_id IS NOT NULL
+                            AND {judge.tested_sql(regulation, pollutant)}
+                    ), paired AS (
+                        SELECT vehicle_id, measured_at, is_over,
+                            lag(is_over) OVER passed AS was_over,
+                            lag(measured_at) OVER passed AS was_at
+                        FROM tested
+                        WINDOW passed AS (PARTITION BY vehicle_id ORDER BY measured_at, record_id)
+                    )
+                    SELECT vehicle_id, '{pollutant}', epoch_us(min(measured_at)) FROM paired
+                    WHERE is_over AND was_over AND measured_at AT TIME ZONE '{ZONE}'
+                        <= was_at AT TIME ZONE '{ZONE}' + INTERVAL 6 MONTH
+                    GROUP BY vehicle_id"""
+                found += connection.execute(query).fetchall()
     return _answer(found)
 
 
@@ -235,8 +247,9 @@ def main(what: str, *arguments: str) -> None:
     work = {
         "parse": lambda: parse(paths),
         "pandas": lambda: with_pandas(paths[0], paths[1:]),
-        "find": lambda: find(paths[0]),
-        "lag": lambda: find_by_window(paths[0]),
+        "find": lambda: find(paths[0], arguments[1]),
+        "lag": lambda: find_by_window(paths[0], arguments[1]),
+        "day": lambda: day(paths[0], int(arguments[1])),
         "history": lambda: history(paths[0], paths[1], int(arguments[2])),
     }
     print(json.dumps(work[what]()))

@@ -175,12 +175,9 @@ def _readable(frame: pl.DataFrame) -> pl.DataFrame:
     runs = pl.when("is_runnable")
     none = pl.lit("no limits given: refuses to run")
     numbers = pl.when("is_verified").then(pl.lit("verified")).otherwise(pl.lit("UNVERIFIED"))
-    return frame.select(
-        "regulation", "title", "verb",
-        runs.then(pl.when(pl.col("pollutants") == "").then(pl.lit("registration"))
-                  .otherwise("pollutants")).otherwise(none).alias("judges"),
-        numbers.alias("numbers"),
-    )
+    judges = pl.when(pl.col("pollutants") == "").then(pl.lit("registration")).otherwise("pollutants")
+    return frame.select("regulation", "title", "verb", numbers.alias("numbers"),
+                        runs.then(judges).otherwise(none).alias("judges"))
 
 
 def show_regulation(regulation_id: str, folders: Sequence[Path], answer: Answer) -> None:

@@ -250,8 +250,8 @@ def find(lake: Path, regulation_ids: tuple[str, ...], everything: bool,
     the whole history is judged anew.
     """
     from cli.output import emit_document
-    from rsd import find_all
     from rsd.lake import Lake
+    from rsd.pipeline import nightly
 
-    _, counts = find_all(Lake.open(lake), regulation_ids or None, everything=everything)
+    counts = nightly.find(Lake.open(lake), regulation_ids or None, everything=everything)
     emit_document(counts, output_format)

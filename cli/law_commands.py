@@ -10,11 +10,13 @@ from cli import options
 
 
 class _ShowByDefault(click.Group):
-    """A group that takes a word that is no command of it as the argument of `show`."""
+    """A group that takes a word that is no command of it as an argument of its default command."""
+
+    default = "show"
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
-            args = ["show", *args]
+            args = [self.default, *args]
         return super().parse_args(ctx, args)
 
 

@@ -35,6 +35,12 @@ REVISION = 1
 COUNTED_ROWS = 64_000_000
 """Passes whose exceedances are counted at a time: it bounds the vehicles that are held."""
 
+HELD_ROWS = 500_000
+"""Readings that are held in memory; beyond them they are put aside and looked at part by part."""
+
+SHORT = 100_000
+"""Vehicles up to which those that are asked for are all looked at, and not counted first."""
+
 _BATCH_ROWS = 131_072
 _WALK = ("vehicle_id", "measured_at", "record_id")
 _KEPT = ("vehicle_id", "record_id", "measured_at", "date", "plate_color", "vehicle_class", "fuel",
@@ -103,28 +109,52 @@ def find(
     ``vehicle_id`` is never judged. ``timezone``: the lake's zone, in which windows are counted.
     ``inspections``: passed inspections and re-tests, ``vehicle_id`` and ``inspected_at`` (an
     instant); used by verbs that reset on inspection. ``vehicles``: only the findings of these
-    vehicle_ids. ``scratch``: a folder to make and remove for readings beyond
-    `rsd.storage.buckets.MOST_ROWS`, by default in the system's place for such. One row per
-    vehicle, regulation and pollutant, in the order `ORDER`.
+    vehicle_ids. ``scratch``: a folder to make and remove for readings beyond `HELD_ROWS`, by
+    default in the system's place for such. One row per vehicle, regulation and pollutant, in the
+    order `ORDER`.
 
     Raises `PolicyRefusal` for a regulation without limits, `UsageError` for an unknown time zone,
     a regulation given twice, or inspections of another shape, `StorageError` for no room.
     """
+    made = list(find_parts(passes, regulations, timezone=timezone, inspections=inspections,
+                           vehicles=vehicles, scratch=scratch))
+    return pl.concat([empty(FINDINGS), *made]).sort(ORDER)
+
+
+def find_parts(
+    passes: pl.LazyFrame,
+    regulations: Sequence[Regulation],
+    *,
+    timezone: str,
+    inspections: pl.LazyFrame | None = None,
+    vehicles: pl.Series | None = None,
+    scratch: Path | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Yield the findings of `find` in parts and no order, so that nobody must hold them all.
+
+    Arguments and errors as there.
+    """
     _check(regulations, timezone, inspections)
     questions = _questions(regulations)
     context = Context(timezone, None if inspections is None else _instants(inspections))
-    found = [empty(FINDINGS)]
     for few in (True, False):
         asked = [q for q in questions if (q.least > 0) == few]
-        if asked:
-            chosen = _suspects(passes, asked, vehicles) if few else _hashes(vehicles)
-            with Buckets("vehicle_id", scratch) as buckets:
-                for readings in _readings(passes, asked, chosen, buckets):
-                    found += [_answer(readings, question, context) for question in asked]
-    made = pl.concat(found)
-    if vehicles is not None:  # two vehicles of one hash were looked at together
-        made = made.join(vehicles.to_frame("vehicle_id"), on="vehicle_id", how="semi")
-    return made.sort(ORDER)
+        if not asked:
+            continue
+        is_short = vehicles is not None and vehicles.len() <= SHORT
+        chosen = (_suspects(passes, asked, vehicles) if few and not is_short
+                  else _hashes(vehicles))
+        with Buckets("vehicle_id", scratch, most_rows=HELD_ROWS) as buckets:
+            for readings in _readings(passes, asked, chosen, buckets):
+                for question in asked:
+                    yield _only(_answer(readings, question, context), vehicles)
+
+
+def _only(found: pl.DataFrame, vehicles: pl.Series | None) -> pl.DataFrame:
+    """Return the findings of these vehicles: others of the same hash were looked at with them."""
+    if vehicles is None:
+        return found
+    return found.join(vehicles.to_frame("vehicle_id"), on="vehicle_id", how="semi")
 
 
 def marks(passes: pl.LazyFrame, regulations: Sequence[Regulation]) -> pl.DataFrame:

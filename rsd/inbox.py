@@ -20,6 +20,9 @@ from typing import Any
 
 from rsd.storage import disk
 
+MODE = 0o1733
+"""All may put a file there, and remove their own; the owner alone may list them."""
+
 LARGEST_BYTES = 1 << 20
 """Larger letters are no letters of rsd; choice of this project."""
 
@@ -38,12 +41,12 @@ def inbox_path(lake: Path) -> Path:
 
 
 def make(lake: Path) -> None:
-    """Make the folder; the lake's owner does."""
+    """Make the folder, and give it its mode if it lost that; the lake's owner does."""
     path = inbox_path(lake)
-    if not path.is_dir():
-        with disk.guard(path, "the audit's inbox cannot be made"):
-            disk.ensure_folder(path)
-            path.chmod(0o1733)
+    with disk.guard(path, "the audit's inbox cannot be made"):
+        disk.ensure_folder(path)
+        if stat.S_IMODE(path.stat().st_mode) != MODE:
+            path.chmod(MODE)
 
 
 def leave(lake: Path, action: str, details: Mapping[str, object]) -> bool:

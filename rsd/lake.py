@@ -230,8 +230,9 @@ class Lake:
 
     def sweep(self) -> list[Path]:
         """Remove what writers that died left behind, and return it; committed files stay."""
-        kept = [p for name in ("law", "settings") for p in (self.path / "open" / name).glob("**")]
-        removed = _remove(p for folder in (self.path, *kept) for p in folder.iterdir()
+        places = [self.path, self.path / "restricted", self.path / "restricted" / "deletions"]
+        places += [p for n in ("law", "settings") for p in (self.path / "open" / n).glob("**")]
+        removed = _remove(p for folder in places if folder.is_dir() for p in folder.iterdir()
                           if is_own_name(p.name, staged=False))
         for name in TABLES:
             with contextlib.suppress(PermissionError, FileNotFoundError):
@@ -301,15 +302,13 @@ class PinnedLake(Lake):
     def _held_back(self, name: str) -> None:
         return None
 
-    def configure(self, **_: object) -> None:  # type: ignore[override]
+    def configure(self, **_: object) -> None:
         """Refuse: a pinned view is read-only."""
         raise read_only(str(self.path))
 
-    @contextlib.contextmanager
-    def holding(self) -> Iterator[None]:
+    def holding(self) -> contextlib._GeneratorContextManager[None]:
         """Refuse: a pinned view is read-only."""
         raise read_only(str(self.path))
-        yield
 
 
 def _absolute(path: str | Path) -> Path:

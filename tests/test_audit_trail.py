@@ -275,7 +275,11 @@ def test_a_full_disk_is_no_excuse(barred: Lake, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_inbox_can_be_written_by_all_and_listed_by_its_owner(lake: Path):
-    assert stat.S_IMODE(inbox.inbox_path(lake).stat().st_mode) == 0o1733
+    box = inbox.inbox_path(lake)
+    assert stat.S_IMODE(box.stat().st_mode) == inbox.MODE == 0o1733
+    box.chmod(0o755)  # as a restored backup has it
+    assert rsd("find", lake).code == 0
+    assert stat.S_IMODE(box.stat().st_mode) == inbox.MODE
 
 
 def test_nothing_in_the_inbox_stops_a_run(lake: Path):

@@ -61,6 +61,8 @@ def parse(call: str) -> click.Context:
     found: click.Command = commands
     while isinstance(found, click.Group) and rest and not rest[0].startswith("-"):
         inner = found.commands.get(rest[0])
+        if inner is None and (default := getattr(found, "default", None)):
+            inner, rest = found.commands[default], ["", *rest]
         if inner is None:
             raise click.UsageError(f"no such command: {rest[0]}")
         found, rest = inner, rest[1:]
@@ -74,7 +76,7 @@ def parse(call: str) -> click.Context:
         if "does not exist" in error.message:
             return click.Context(found)
         raise
-    if isinstance(found, click.Group):
+    if isinstance(found, click.Group) and not hasattr(found, "default"):
         raise click.UsageError(f"{found.name} needs a command")
     return context
 

@@ -400,3 +400,139 @@ def test_a_long_list_takes_little_memory(tmp_path, monkeypatch, suffix, count, s
 
 def test_the_order_of_columns_is_that_of_a_finding():
     assert list(lists.COLUMNS) == CONTRACT
+
+
+# Evidence behind the columns of the contract.
+
+
+def proven(*rows):
+    """Findings with the evidence of the records that `proofs` has."""
+    from proofs import sources
+
+    from rsd.exports.evidence import with_evidence
+
+    return with_evidence(findings(*rows), sources())
+
+
+def proven_row(**changes):
+    from proofs import T1, T2
+
+    return finding(first_record_id="p1", first_measured_at=T1, first_value=45.0,
+                   second_record_id="p2", second_measured_at=T2, second_value=36.0) | changes
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".geojson", ".parquet"])
+def test_the_evidence_stands_behind_the_contract_s_columns(tmp_path, suffix):
+    path = tmp_path / f"list{suffix}"
+    export(path, proven(proven_row()))
+    (row,) = read_rows(path)
+    assert list(row)[:len(CONTRACT)] == CONTRACT
+    assert str(row["evidence_incomplete"]).lower() == "false"
+    assert row["first_site_name"] == "桥"
+    assert float(row["second_wind_speed_m_s"]) == 1.5
+    assert str(row["first_source_line"]) == "7"
+
+
+def test_a_workbook_has_a_row_a_record_of_proof(tmp_path):
+    path = tmp_path / "list.xlsx"
+    export(path, proven(proven_row(), proven_row(vehicle_id="v1.b", second_record_id=None)),
+           vehicles=vehicles(v1_a="闽D12345", v1_b="闽D67890"), provenance={"timezone": "X/Y"},
+           withdrawn=empty(FINDINGS))
+    book = openpyxl.load_workbook(path)
+    assert book.sheetnames == ["cn_hj845_2017", "evidence", "columns", "withdrawn", "provenance"]
+    head, *rows = book["evidence"].iter_rows(values_only=True)
+    rows = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [(r["vehicle_id"], r["place"], r["record_id"], r["value"]) for r in rows] == [
+        ("v1.a", "first", "p1", 45), ("v1.a", "second", "p2", 36), ("v1.b", "first", "p1", 45)]
+    assert rows[0]["plate"] == "闽D****5"
+    assert rows[0]["photos"] == "x.jpg;y.jpg"
+    assert rows[0]["measured_local"] == datetime(2026, 9, 1, 7, 30)
+    first = [cell.value for cell in book["cn_hj845_2017"][1]]
+    assert first == [*CONTRACT, "evidence_incomplete", "evidence_missing", "days_between"]
+    meanings = {row[0]: row[3] for row in book["columns"].iter_rows(values_only=True)}
+    assert meanings["excess_ratio"] == "value divided by limit"
+    assert set(first) - {"plate"} <= set(meanings)
+    for name in book.sheetnames[:2]:
+        assert book[name].freeze_panes == "A2"
+        assert book[name].auto_filter.ref
+    facts = dict(book["provenance"].iter_rows(values_only=True))
+    assert facts["instants"] == "UTC; measured_local is the clock of X/Y"
+    assert facts["evidence"].startswith("0 of 2 findings lack")
+
+
+def test_a_chinese_workbook(tmp_path):
+    path = tmp_path / "list.xlsx"
+    export(path, proven(proven_row(is_verified=False)), language="zh", withdrawn=empty(FINDINGS))
+    book = openpyxl.load_workbook(path)
+    assert book.sheetnames == ["cn_hj845_2017", "证据", "列说明", "已撤回", "来源说明"]
+    sheet = book["cn_hj845_2017"]
+    row = dict(zip([c.value for c in sheet[1]], [c.value for c in sheet[2]], strict=True))
+    assert (row["法规"], row["燃料"], row["号牌颜色"], row["污染物"], row["类别"]) == (
+        "cn_hj845_2017", "柴油", "黄", "不透光度", "超标")
+    assert row["首次检测值"] == 45
+    facts = dict(book["来源说明"].iter_rows(values_only=True))
+    assert "法规数值未与原文核对" in facts["未核对"]
+    widths = sheet.column_dimensions
+    assert widths["A"].width > len("cn_hj845_2017")
+    assert book["证据"].cell(2, 9).value == "首次"
+
+
+def test_other_formats_keep_their_columns_in_every_language(tmp_path):
+    for language in ("en", "zh"):
+        export(tmp_path / f"{language}.csv", proven(proven_row()), language=language)
+    assert (tmp_path / "en.csv").read_bytes() == (tmp_path / "zh.csv").read_bytes()
+
+
+def test_long_evidence_goes_on_in_another_sheet(tmp_path, monkeypatch):
+    monkeypatch.setattr(xlsx, "SHEET_ROWS", 4)
+    told = []
+    rows = [proven_row(vehicle_id=f"v{n}") for n in range(5)]
+    export(tmp_path / "a.xlsx", proven(*rows), progress=lambda *state: told.append(state))
+    book = openpyxl.load_workbook(tmp_path / "a.xlsx")
+    assert [n for n in book.sheetnames if "evidence" in n] == ["evidence", "evidence (2)",
+                                                              "evidence (3)"]
+    assert [book[n].max_row - 1 for n in book.sheetnames[2:5]] == [4, 4, 2]
+    assert told[-1] == (10, 10)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_a_regulation_called_evidence_takes_no_other_sheet_s_name(tmp_path):
+    path = tmp_path / "a.xlsx"
+    export(path, proven(proven_row(regulation_id="evidence"), proven_row(regulation_id="Columns")))
+    assert openpyxl.load_workbook(path).sheetnames == [
+        "Columns (2)", "evidence (2)", "evidence", "columns", "provenance"]
+
+
+def shapes(path):
+    features = json.loads(path.read_text(encoding="utf-8"))["features"]
+    return [feature["geometry"] for feature in features]
+
+
+def test_geojson_shows_where_each_pass_happened(tmp_path):
+    path = tmp_path / "a.geojson"
+    export(path, proven(proven_row(), proven_row(first_record_id="gone", second_record_id=None)))
+    assert shapes(path) == [None, {"type": "MultiPoint", "coordinates": [[118.1, 24.5]]}]
+    moved = proven(proven_row()).with_columns(second_lon_wgs84=pl.lit(118.2))
+    export(path, moved)
+    assert shapes(path) == [{"type": "MultiPoint", "coordinates": [[118.1, 24.5], [118.2, 24.5]]}]
+    export(path, moved.with_columns(first_lat_wgs84=pl.lit(float("nan"))))
+    assert shapes(path) == [{"type": "MultiPoint", "coordinates": [[118.2, 24.5]]}]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_nothing_in_the_evidence_acts(tmp_path, suffix, attack):
+    path = tmp_path / f"list{suffix}"
+    frame = proven(proven_row()).with_columns(
+        pl.lit(attack).alias("first_site_name"), pl.lit([attack]).alias("first_photos"))
+    export(path, frame)
+    if suffix == ".csv":
+        cell = read_rows(path)[0]["first_site_name"]
+        assert cell.lstrip("'")[:1] not in "=+-@＝\t\r" or cell.startswith("'")
+    elif suffix == ".xlsx":
+        sheet = openpyxl.load_workbook(path)["evidence"]
+        cell = sheet.cell(2, [c.value for c in sheet[1]].index("site_name") + 1)
+        assert cell.data_type == "s"
+        assert cell.hyperlink is None
+    else:
+        assert read_rows(path)[0]["first_site_name"] == attack

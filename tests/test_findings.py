@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rsd import findings
 from rsd.columns import FINDINGS, PASSES, POLLUTANTS, empty, schema
 from rsd.errors import PolicyRefusal, UsageError
-from rsd.findings import find
+from rsd.findings import find, marks
 from rsd.law.rulebook import BUILT_IN, Regulation, load, load_file
 
 SHANGHAI = "Asia/Shanghai"
@@ -189,6 +190,107 @@ def test_inspections_in_another_unit_and_zone_mean_the_same_instants():
     for inspections in (between, other):
         assert find(frame(rows).lazy(), [load(HJ845)], timezone=SHANGHAI,
                     inspections=inspections).is_empty()
+
+
+# The same whatever is looked at together
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[pl.LazyFrame, list[Regulation], pl.LazyFrame]:
+    """Passes of three fuels over two years, laws of every kind of subject, some inspections."""
+    chance = random.Random(2026)
+    rows = [a_pass(
+        f"r{k:04d}", f"2024-{chance.randint(1, 12):02d}-{chance.randint(1, 28):02d} 09:00:00",
+        vehicle_id=chance.choice([None, *(f"v{n}" for n in range(40))]),
+        fuel=chance.choice(["diesel", "gasoline"]), vehicle_class="heavy_truck",
+        emission_stage=chance.choice([0, 3, 6, None]), opacity_pct=chance.choice([5.0, 35.0]),
+        no_ppm=chance.choice([100.0, 1600.0, None]), co_pct=chance.choice([0.1, 3.0]),
+        hc_ppm=20.0, vsp_device_kw_t=chance.choice([5.0, 12.0, -1.0]),
+        road_segment=chance.choice(["R1", "R2"])) for k in range(1500)]
+    laws = [load(HJ845), load("platform_observed_gasoline"), load("us_clean_screen"),
+            load("xm_375_2019_registration")]
+    times = {f"v{n}": [local("2024-06-15 00:00:00", SHANGHAI)] for n in range(0, 40, 3)}
+    return frame(rows).lazy(), laws, inspected(times)
+
+
+@pytest.fixture(scope="module")
+def whole(mixed) -> pl.DataFrame:
+    passes, laws, inspections = mixed
+    found = find(passes, laws, timezone=SHANGHAI, inspections=inspections)
+    assert found.group_by("regulation_id").len()["len"].min() > 3
+    assert found.equals(found.sort(findings.ORDER))
+    return found
+
+
+@pytest.mark.parametrize(("held", "counted"), [(25, 100), (300, 10**9), (10**9, 40)])
+def test_the_parts_that_are_looked_at_make_no_difference(
+        tmp_path, monkeypatch, mixed, whole, held, counted):
+    monkeypatch.setattr(findings, "HELD_ROWS", held)
+    monkeypatch.setattr(findings, "COUNTED_ROWS", counted)
+    monkeypatch.setattr(findings, "_BATCH_ROWS", 64)
+    passes, laws, inspections = mixed
+    assert find(passes, laws, timezone=SHANGHAI, inspections=inspections,
+                scratch=tmp_path / "scratch").equals(whole)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("few", [[], ["v1"], ["v0", "v7", "v39", "nobody"]])
+def test_of_some_vehicles_the_same_findings_are_made(monkeypatch, mixed, whole, few):
+    passes, laws, inspections = mixed
+    vehicles = pl.Series("any name", few, pl.String)
+    asked = {"timezone": SHANGHAI, "inspections": inspections, "vehicles": vehicles}
+    expected = whole.filter(pl.col("vehicle_id").is_in(few))
+    assert find(passes, laws, **asked).equals(expected)
+    # vehicles of one hash come together, and only what was asked for goes out
+    every = passes.select(pl.col("vehicle_id").hash().unique()).collect().to_series()
+    monkeypatch.setattr(findings, "_hashes", lambda _: every)
+    assert find(passes, laws, **asked).equals(expected)
+
+
+@pytest.mark.parametrize("regulation_id", [
+    HJ845, "platform_observed_gasoline", "us_clean_screen", "xm_375_2019_registration"])
+def test_few_are_suspected_and_nobody_who_is_found_is_missing(mixed, whole, regulation_id):
+    passes, _, _ = mixed
+    law = load(regulation_id)
+    questions = findings._questions([law])
+    over = passes.filter(pl.any_horizontal(q.verdict() for q in questions)).select(
+        pl.col("record_id")).collect()
+    may = passes.filter(pl.any_horizontal(q.may_exceed() for q in questions)).select(
+        pl.col("record_id")).collect()
+    assert over.join(may, on="record_id", how="anti").is_empty()
+    assert may.height < passes.collect().height / 1.5
+    if questions[0].least:
+        suspects = findings._suspects(passes, questions, None)
+        found = whole.filter(pl.col("regulation_id") == regulation_id)["vehicle_id"]
+        assert found.hash().is_in(suspects.implode()).all()
+
+
+def test_marks_tell_what_findings_are_made_of_and_nothing_else(mixed):
+    passes, laws, _ = mixed
+    rows = passes.collect()
+    before = marks(rows.lazy(), laws).sort("vehicle_id")
+    assert before["vehicle_id"].n_unique() == before.height == 40
+    assert marks(rows.sample(fraction=1, shuffle=True, seed=1).lazy(), laws).sort(
+        "vehicle_id").equals(before)
+    beside = rows.with_columns(air_temperature_c=pl.lit(-5.0), source_line=pl.lit(9, pl.Int64))
+    assert marks(beside.lazy(), laws).sort("vehicle_id").equals(before)
+    judged = pl.any_horizontal(q.verdict().is_not_null() for q in findings._questions(laws))
+    assert before["passes"].sum() == rows.filter(
+        judged, pl.col("vehicle_id").is_not_null()).height
+    one = (pl.col("vehicle_id") == "v7") & (pl.col("fuel") == "diesel") & (
+        pl.col("vsp_device_kw_t") == 5.0)
+    for column, value in (("opacity_pct", 31.0), ("record_id", "other"), ("road_segment", "R3"),
+                          ("vehicle_class", "large_bus"), ("plate_color", "blue"),
+                          ("measured_at", rows["measured_at"].max()), ("emission_stage", 5),
+                          ("first_registered", rows["date"].min()), ("is_valid_no", False)):
+        changed = pl.when(one).then(pl.lit(value).cast(rows.schema[column])).otherwise(column)
+        after = marks(rows.with_columns(changed.alias(column)).lazy(), laws).sort("vehicle_id")
+        differs = before.join(after, on=before.columns, how="anti", nulls_equal=True)
+        assert differs["vehicle_id"].to_list() == ["v7"], column
+
+
+def test_without_a_law_there_are_no_marks(mixed):
+    assert marks(mixed[0], []).is_empty()
 
 
 # Histories of all sorts against the plain reading of the rule

@@ -28,7 +28,7 @@ def test_few_rows_stay_in_memory(tmp_path: Path):
 
 
 def test_without_rows_there_is_no_frame():
-    with Buckets("key") as buckets:
+    with Buckets("key", most_rows=1) as buckets:
         assert list(buckets.frames()) == []
 
 

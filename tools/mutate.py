@@ -1,9 +1,9 @@
 """Mutation testing of the law: break it in one small place at a time; some test must go red.
 
 A mutant is the syntax tree of a module with one change: a comparison moved by its boundary or
-turned, a sign, ``and`` for ``or``, ``&`` for ``|``, a number by one, a truth value turned, a ``not``
-removed, a condition negated, a ``raise`` or a bare call deleted. It is written into a copy of the
-tree, and the test modules of its source run there, the quick ones first, up to the first failure.
+turned, a sign, ``and`` for ``or``, a number by one, a truth value turned, a ``not`` removed, a
+condition negated, a ``raise`` or a bare call deleted. It is written into a copy of the tree, and
+the test modules of its source run there, the quick ones first, up to the first failure.
 A mutant that no test notices *survives*: there a rule could be wrong and nobody would see it.
 
     python tools/mutate.py [--seconds 1200] [--seed 845] [--jobs 1] [--least 85] [SOURCE …]
@@ -40,7 +40,7 @@ COPIED = ("rsd", "cli", "tests", "docs", "sample_data", "pyproject.toml")
 
 SOURCES = ("rsd/law/*.py", "rsd/law/verbs/*.py", "rsd/findings.py")
 
-# The first pattern that fits a source says which test modules may kill its mutants, quick ones first.
+# The first pattern that fits a source gives the test modules for its mutants, quick ones first.
 TESTS = (
     ("rsd/law/verbs/*_story.py", ("test_law_story",)),
     ("rsd/law/verbs/*.py", ("test_law_verbs", "test_law_cases", "test_law_oracle")),

@@ -112,12 +112,12 @@ def _read(path: Path, ask: Callable[..., T]) -> T:
     from fontTools.ttLib import TTCollection, TTFont, TTLibError
 
     try:
-        if path.suffix.lower() not in (".ttc", ".otc"):
-            with TTFont(path, lazy=True) as font:
-                return ask(font)
-        with TTCollection(path, lazy=True) as fonts:
+        with path.open("rb") as stream:
+            if path.suffix.lower() not in (".ttc", ".otc"):
+                return ask(TTFont(stream, lazy=True))
+            fonts = list(TTCollection(stream, lazy=True))
             simplified = [f for f in fonts if str(f["name"].getBestFamilyName()).endswith(" SC")]
-            return ask((simplified or list(fonts))[0])
+            return ask((simplified or fonts)[0])
     except OSError as error:
         raise StorageError("the font cannot be read", where=str(path),
                            found=(error.strerror or str(error)).lower(),

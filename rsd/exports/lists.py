@@ -134,7 +134,7 @@ def _geojson_blocks(job: _List) -> Iterator[bytes]:
     """Yield a FeatureCollection (RFC 7946), one feature a line, provenance as a member."""
     origin = json.dumps(dict(job.provenance), ensure_ascii=False)
     yield f'{{"type":"FeatureCollection","provenance":{origin},"features":[\n'.encode()
-    yield from json_rows(_features(job.findings, job.sites), job.progress)
+    yield from json_rows(job.findings, job.progress, lambda part: _features(part, job.sites))
     yield b"\n]}\n"
 
 

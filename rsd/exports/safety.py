@@ -190,12 +190,17 @@ def csv_blocks(frame: pl.DataFrame, *, raw: bool = False,
         yield ready(block).write_csv(include_header=False).encode()
 
 
-def json_rows(frame: pl.DataFrame, progress: Progress | None = None) -> Iterator[bytes]:
-    """Yield the rows of ``frame`` as JSON objects, one a line, with commas between them."""
+def json_rows(frame: pl.DataFrame, progress: Progress | None = None,
+              shape: Callable[[pl.DataFrame], pl.DataFrame] = lambda block: block
+              ) -> Iterator[bytes]:
+    """Yield the rows of ``frame`` as JSON objects, one a line, with commas between them.
+
+    ``shape`` makes of each slice what is written, row for row.
+    """
     lead = b""
     for block in slices(frame, progress):
         lines = BytesIO()
-        plain(block).write_ndjson(lines)
+        plain(shape(block)).write_ndjson(lines)
         # A line end inside a text is escaped in JSON: every raw one stands between two rows.
         yield lead + lines.getvalue()[:-1].replace(b"\n", b",\n")
         lead = b",\n"

@@ -20,15 +20,16 @@ from typing import Any
 from rsd.columns import OPEN_TABLES, TABLES
 from rsd.errors import IntegrityError, PolicyRefusal, StorageError, UsageError
 from rsd.lake import Lake
+from rsd.pipeline import trail
 from rsd.storage import change, disk, log
 from rsd.storage.table import is_own_name
 from rsd.version import VERSION
 
 MANIFEST = "backup.json"
 FORMAT = "rsd backup 1"
-_RESTORING = ".restoring"
+_RESTORING, _BEGUN = ".restoring", ".backing-up"  # stand there while it goes on
 _TRIES = 3
-_LEFT_OUT = {".lock", change.NAME, "status.json", MANIFEST, _RESTORING}
+_LEFT_OUT = {".lock", change.NAME, "status.json", MANIFEST, _RESTORING, _BEGUN}
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def backup(lake: Lake, target: Path) -> Copied:
                             where=str(lake.path / "restricted"))
     target = Path(os.path.abspath(target))
     _check_target(lake, target)
+    trail.record(lake, "backup", {"to": str(target)})
     for attempt in range(_TRIES):
         try:
             with disk.guard(target, "the backup cannot be written"):
@@ -75,6 +77,7 @@ def _backup(lake: Lake, target: Path) -> Copied:
     view = lake.pinned()
     versions = {name: view.table(name).version() for name in TABLES}
     disk.ensure_folder(target, 0o700)
+    (target / _BEGUN).touch(0o600)
     count = size = 0
     for name in TABLES:
         for path in _files_of(lake, name, versions[name]):
@@ -86,6 +89,7 @@ def _backup(lake: Lake, target: Path) -> Copied:
     manifest = {"format": FORMAT, "rsd": VERSION, "versions": versions, "lake": _identity(lake),
                 "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
     disk.replace(target / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode(), 0o600)
+    (target / _BEGUN).unlink()
     return Copied(versions, count, size, _remove_erased(lake, target))
 
 
@@ -176,7 +180,7 @@ def _check_target(lake: Lake, target: Path) -> None:
         raise UsageError("a backup belongs outside the lake", where=str(target))
     if not target.exists() or not any(target.iterdir()):
         return
-    if not (target / MANIFEST).exists() and (target / "rsd.toml").exists():
+    if not (target / MANIFEST).exists() and (target / _BEGUN).exists():
         return  # a first backup that was interrupted
     theirs = manifest_of(target)["lake"].split(",")
     ours = _identity(lake).split(",")

@@ -12,10 +12,10 @@ from rsd.errors import PolicyRefusal, RsdError
 from rsd.keeping.problem import ERROR, RESTORE, WARNING, Problem
 from rsd.keeping.staging import count
 from rsd.lake import Lake
+from rsd.pipeline import review
 from rsd.pipeline.vehicles import check_key
 from rsd.pipeline.versions import KEY
 from rsd.privacy import VehicleKey, hash_vehicles
-from rsd.review import events
 
 _PART_ROWS = 8_000_000  # rows whose ids are compared at a time
 _SAMPLE = 1000  # vehicles whose names are computed anew
@@ -60,8 +60,8 @@ def _accounts(lake: Lake) -> Iterator[Problem]:
         for sha in sorted({*there, *told}):
             expected, found = told.get(sha, Counter())[table], there.get(sha, 0)
             if found != expected:
-                yield Problem(ERROR, table, names.get(sha, sha), f"{found} rows",
-                              f"{expected} rows by the account of its commit", RESTORE)
+                yield Problem(ERROR, table, names.get(sha, sha), f"{found} rows of this dump, "
+                              f"{expected} by the account of its commit", f"{expected}", RESTORE)
 
 
 def _versions(lake: Lake) -> Iterator[Problem]:
@@ -145,8 +145,8 @@ def _key(lake: Lake) -> Iterator[Problem]:
 
 
 def _reviews(lake: Lake) -> Iterator[Problem]:
-    """Check the chain of the reviews."""
-    for fault in events.faults(lake.table("reviews").scan().collect()):
+    """Check the chain of the reviews, beside the audit."""
+    for fault in review.problems(lake):
         yield Problem(ERROR, "reviews", None, fault, "an unbroken chain", RESTORE)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,7 +26,7 @@ from rsd.exports.safety import printable, replacing
 from rsd.lake import Lake, Pin, PinnedLake
 from rsd.pipeline import kept
 from rsd.pipeline.nightly import regulations_of
-from rsd.storage import disk, log
+from rsd.storage import change, disk, log
 from rsd.version import VERSION
 
 FORMAT = "rsd provenance 1"
@@ -53,6 +52,7 @@ def open_at(path: str | Path, as_of: str | None) -> PinnedLake:
         UsageError: the text is none of these; that time is yet to come or before the lake; its
             data were removed or its law was not kept.
         IntegrityError: what was kept was changed since.
+        StorageError: a file of then is lost.
     """
     lake = Lake.open(path)
     return now(lake) if as_of is None else at(lake, as_of)
@@ -76,7 +76,8 @@ def at(lake: Lake, as_of: str) -> PinnedLake:
     else:
         pin = _pin_of_document(lake, _document(as_of))
     view = lake.at(pin)
-    _check_files(view)
+    for name in pin.snapshots:  # before anything is shown: a purge may have taken that time away
+        change.check_present(view.table(name), view.table(name).files())
     return view
 
 
@@ -300,19 +301,3 @@ def _is_older(lake: Lake, instant: datetime) -> bool:
 def _folders(lake: Lake, law: Mapping[str, str]) -> tuple[Path, ...]:
     return tuple(folder for sha256 in law.values()
                  if (folder := kept.law_folder(lake, sha256)).is_dir())
-
-
-def _check_files(view: PinnedLake) -> None:
-    """Raise UsageError where files of that time were removed, as a purge does."""
-    for name, snapshot in view.pin.snapshots.items():
-        folder = view.table(name).folder
-        there = set(os.listdir(folder)) if folder.is_dir() else set()
-        missing = [file for file in snapshot.files if file not in there]
-        if missing and missing[0] in Lake.open(view.path).table(name).snapshot().files:
-            raise IntegrityError("a file of the lake is missing", where=str(folder / missing[0]),
-                                 remedy="Restore it from a backup; see `rsd doctor`.")
-        if missing:
-            raise UsageError("the lake cannot be shown as it stood then", where="--as-of",
-                             found=f"version {snapshot.version} of {name}, of which "
-                                   f"{len(missing)} files were removed since (rsd purge)",
-                             remedy="Take a later time, or a backup of that time.")

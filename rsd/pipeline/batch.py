@@ -280,6 +280,8 @@ _TELLING = [name for name in _EVIDENCE if name not in ("record_id", *versions.KE
 
 def _sorted_ids(dumps: list[Prepared]) -> Hashes:
     hashes = np.concatenate([np.empty(0, np.uint64), *(i.to_numpy() for d in dumps for i in d.ids)])
+    for dump in dumps:
+        dump.ids.clear()  # 8 bytes a record
     hashes.sort()
     return hashes
 

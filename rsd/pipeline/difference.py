@@ -11,6 +11,7 @@ from rsd import findings
 from rsd.lake import Lake
 from rsd.law import rulebook
 from rsd.law.rulebook import Regulation
+from rsd.pipeline import trail
 from rsd.pipeline.finding import current_passes
 from rsd.pipeline.inspections import passed_inspections
 
@@ -65,6 +66,9 @@ def difference(lake: Lake, a: str, b: str) -> Difference:
     )
     vehicles = told.filter(pl.col("change").is_not_null()).sort(
         "change", "pollutant", "vehicle_class", "vehicle_id", descending=[True, *3 * [False]])
+    trail.record(lake, "regulations diff", {
+        "regulations": [f"{law.id} {law.sha256}" for law in laws], "rows": vehicles.height,
+        "plates": False})
     return Difference(*laws, vehicles, _counts(told))
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from typing import Any
 import polars as pl
 
 from rsd import findings
-from rsd.columns import FINDINGS, schema
+from rsd.columns import FINDINGS, empty, schema
 from rsd.lake import Lake, Table
 from rsd.law.rulebook import Regulation
 from rsd.pipeline.inspections import passed_inspections
 from rsd.storage import disk, log
+from rsd.storage.buckets import Buckets
 from rsd.version import VERSION
 
 MADE = "made_from"
@@ -33,6 +34,12 @@ MADE = "made_from"
 MOST_CHANGED_ROWS = 4_000_000
 """Passes in changed files up to which their vehicles are told apart; it bounds the memory. Beyond
 them all vehicles are looked at, which costs little more by then."""
+
+HELD_FINDINGS = 250_000
+"""Findings, stored and new together, that are held in memory; more are taken part by part."""
+
+_PARTS = 16
+_Task = tuple[list[Regulation], pl.Series | None]  # whom to ask about; None: all vehicles
 
 
 @dataclass(frozen=True)
@@ -47,15 +54,18 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Found:
-    """All findings as they should stand, what they are made from, how many vehicles were asked.
+class Renewed:
+    """What became of the findings.
 
-    ``vehicles``: None where all were.
+    ``counts``: ``total, new, changed, withdrawn``, told apart by regulation, vehicle and pollutant.
+    ``files``: staged, with all findings as they should stand; None where nothing changed.
+    ``vehicles``: how many were asked, None where all were. ``made``: what they are made from.
     """
 
-    findings: pl.DataFrame
-    made: Mapping[str, Made]
+    counts: dict[str, int]
+    files: list[Path] | None
     vehicles: int | None
+    made: Mapping[str, Made]
 
 
 def current_passes(lake: Lake) -> pl.LazyFrame:
@@ -63,32 +73,33 @@ def current_passes(lake: Lake) -> pl.LazyFrame:
     return _counting(lake.table("passes").scan())
 
 
-def find(lake: Lake, regulations: Sequence[Regulation], stored: pl.DataFrame, *,
-         everything: bool = False) -> Found:
-    """Return the findings that follow from the lake as it stands; the lake is held for writing.
+def renew(lake: Lake, regulations: Sequence[Regulation], *,
+          everything: bool = False) -> Renewed:
+    """Stage the findings that follow from the lake as it stands; it is held for writing.
+
+    Findings of other regulations stay as they are stored. Memory is bounded, however many there
+    are: stored and new ones are dealt into parts by their vehicle, and compared part by part.
 
     Args:
         lake: the lake.
-        regulations: those to judge by; stored findings of others stay as they are.
-        stored: the findings as they are stored.
+        regulations: those to judge by.
         everything: look at every vehicle, whatever was noted.
     """
-    before = {} if everything else made_from(lake)
+    table, noted = lake.table("findings"), made_from(lake)
     after = {r.id: _made_now(lake, r) for r in regulations}
-    groups: dict[tuple[int, int] | None, list[Regulation]] = {}
-    for regulation in regulations:
-        known = before.get(regulation.id)
-        groups.setdefault(_since(known, after[regulation.id]), []).append(regulation)
-    parts = [stored.filter(~pl.col("regulation_id").is_in(list(after)))]
-    asked: list[int | None] = []
-    for since, together in groups.items():
-        vehicles = None if since is None else changed_vehicles(lake, *since, together)
-        asked.append(None if vehicles is None else vehicles.len())
-        parts += _renewed(lake, together, stored, vehicles)
-    made = pl.concat(parts).sort(findings.ORDER)
-    total = sum(n for n in asked if n is not None) if None not in asked else None
-    kept = {r: m for r, m in made_from(lake).items() if r not in after}
-    return Found(made, {**kept, **after}, total)
+    tasks = _tasks(lake, regulations, {} if everything else noted, after)
+    asked = [None if vehicles is None else vehicles.len() for _, vehicles in tasks]
+    made = {**{r: m for r, m in noted.items() if r not in after}, **after}
+    with _buckets(lake) as buckets:
+        stored = table.scan().with_columns(_is_new=False)
+        for batch in stored.collect_batches(chunk_size=HELD_FINDINGS, engine="streaming"):
+            buckets.add(batch)
+        for together, vehicles in tasks:
+            for part in _found(lake, together, vehicles):
+                buckets.add(part.with_columns(_is_new=True))
+        counts, files = _staged(table, buckets, tasks)
+    known = [n for n in asked if n is not None]
+    return Renewed(counts, files, sum(known) if len(known) == len(asked) else None, made)
 
 
 def note(made: Mapping[str, Made]) -> dict[str, Any]:
@@ -182,18 +193,72 @@ def _since(known: Made | None, now: Made) -> tuple[int, int] | None:
     return known.passes, known.inspections
 
 
-def _renewed(lake: Lake, regulations: Sequence[Regulation], stored: pl.DataFrame,
-             vehicles: pl.Series | None) -> list[pl.DataFrame]:
-    """Return the findings of some regulations: of these vehicles anew, of the others as stored."""
-    own = stored.filter(pl.col("regulation_id").is_in([r.id for r in regulations]))
+def _tasks(lake: Lake, regulations: Sequence[Regulation], before: Mapping[str, Made],
+           after: Mapping[str, Made]) -> list[_Task]:
+    """Return which regulations are asked about which vehicles."""
+    groups: dict[tuple[int, int] | None, list[Regulation]] = {}
+    for regulation in regulations:
+        since = _since(before.get(regulation.id), after[regulation.id])
+        groups.setdefault(since, []).append(regulation)
+    return [(together, None if since is None else changed_vehicles(lake, *since, together))
+            for since, together in groups.items()]
+
+
+def _found(lake: Lake, regulations: Sequence[Regulation],
+           vehicles: pl.Series | None) -> Iterator[pl.DataFrame]:
     if vehicles is not None and vehicles.is_empty():
-        return [own]
-    others = own.clear() if vehicles is None else own.join(
-        vehicles.to_frame("vehicle_id"), on="vehicle_id", how="anti")
-    scratch = lake.path / f".findings.{secrets.token_hex(4)}{disk.TEMPORARY}"
-    return [others, findings.find(
+        return
+    yield from findings.find_parts(
         current_passes(lake), regulations, timezone=lake.timezone, vehicles=vehicles,
-        inspections=passed_inspections(lake), scratch=scratch)]
+        inspections=passed_inspections(lake), scratch=_scratch(lake))
+
+
+def _buckets(lake: Lake) -> Buckets:
+    return Buckets("vehicle_id", _scratch(lake), most_rows=HELD_FINDINGS, parts=_PARTS)
+
+
+def _scratch(lake: Lake) -> Path:
+    """Return a folder that whoever next holds the lake removes if we cannot."""
+    return lake.path / f".findings.{secrets.token_hex(4)}{disk.TEMPORARY}"
+
+
+def _staged(table: Table, buckets: Buckets,
+            tasks: Sequence[_Task]) -> tuple[dict[str, int], list[Path] | None]:
+    """Compare the stored findings with those that should stand; stage these if they differ."""
+    totals = dict.fromkeys(("total", "new", "changed", "withdrawn"), 0)
+    files = []
+    for part in buckets.frames():
+        before, made = (part.filter(wanted).drop("_is_new")
+                        for wanted in (~pl.col("_is_new"), pl.col("_is_new")))
+        after = pl.concat([_untouched(before, tasks), made]).sort(findings.ORDER)
+        for name, number in _compared(before, after).items():
+            totals[name] += number
+        files.append(table.write(after, "findings"))
+    if table.version() < 0 and not files:
+        files.append(table.write(empty(FINDINGS), "findings"))
+    if table.version() >= 0 and not (totals["new"] or totals["changed"] or totals["withdrawn"]):
+        for file in files:
+            file.unlink()
+        return totals, None
+    return totals, files
+
+
+def _untouched(stored: pl.DataFrame, tasks: Sequence[_Task]) -> pl.DataFrame:
+    """Return the stored findings that nobody was asked about."""
+    for regulations, vehicles in tasks:
+        is_theirs = pl.col("regulation_id").is_in([r.id for r in regulations])
+        if vehicles is not None:
+            is_theirs &= pl.col("vehicle_id").is_in(vehicles.implode())
+        stored = stored.filter(~is_theirs)
+    return stored
+
+
+def _compared(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, int]:
+    keys = ["regulation_id", "vehicle_id", "pollutant"]
+    new = after.join(before, on=keys, how="anti").height
+    touched = after.join(before, on=before.columns, how="anti", nulls_equal=True).height
+    return {"total": after.height, "new": new, "changed": touched - new,
+            "withdrawn": before.join(after, on=keys, how="anti").height}
 
 
 def _made_now(lake: Lake, regulation: Regulation) -> Made:

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from rsd.errors import UsageError
+from rsd.findings import ORDER
 from rsd.lake import Lake, PinnedLake
 from rsd.law import rulebook
 from rsd.law.rulebook import Regulation
@@ -18,7 +19,7 @@ from rsd.pipeline.kept import keep
 from rsd.pipeline.status import watched
 from rsd.pipeline.summary import RunSummary
 
-__all__ = ["current_passes", "find_all", "regulations_of", "run"]
+__all__ = ["current_passes", "find", "find_all", "regulations_of", "run"]
 
 
 def regulations_of(lake: Lake, ids: Sequence[str] | None = None) -> list[Regulation]:
@@ -42,6 +43,13 @@ def regulations_of(lake: Lake, ids: Sequence[str] | None = None) -> list[Regulat
 
 def find_all(lake: Lake, ids: Sequence[str] | None = None, *,
              everything: bool = False) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Do as `find`, and return all findings as they stand, ordered, beside the counts."""
+    counts = find(lake, ids, everything=everything)
+    return lake.table("findings").scan().collect().sort(ORDER), counts
+
+
+def find(lake: Lake, ids: Sequence[str] | None = None, *,
+         everything: bool = False) -> dict[str, int]:
     """Bring the findings up to what the lake holds, and store them if they changed.
 
     Vehicles without a new, corrected or removed pass since the last time keep theirs; all are
@@ -54,37 +62,26 @@ def find_all(lake: Lake, ids: Sequence[str] | None = None, *,
         everything: look at every vehicle anew, whatever changed.
 
     Returns:
-        All stored findings, and counts: ``total``, ``new``, ``changed``, ``withdrawn``, told apart
-        by regulation, vehicle and pollutant.
+        Counts: ``total``, ``new``, ``changed``, ``withdrawn``, told apart by regulation, vehicle
+        and pollutant.
     """
     with lake.writer(), watched(lake, "find") as watch:
         watch.step("find")
         table = lake.table("findings")
-        stored = table.scan().collect()
+        known = table.scan().select(pl.col("regulation_id").unique().sort()).collect()
         asked = list(ids) if ids is not None else list(
-            dict.fromkeys([*lake.regulations, *stored["regulation_id"].unique().sort()]))
+            dict.fromkeys([*lake.regulations, *known.to_series()]))
         regulations = regulations_of(lake, asked)
-        found = finding.find(lake, regulations, stored, everything=everything)
-        counts = _compared(stored, found.findings)
+        renewed = finding.renew(lake, regulations, everything=everything)
         keep(lake, regulations)
-        is_news = counts["new"] or counts["changed"] or counts["withdrawn"] or table.version() < 0
-        if is_news or found.made != finding.made_from(lake):
+        if renewed.files is not None or renewed.made != finding.made_from(lake):
             # an entry without a file says that the same findings follow from later passes
-            table.commit([table.write(found.findings, "findings")] if is_news else [],
-                         overwrite=bool(is_news), info={
-                             "regulations": {r.id: r.sha256 for r in regulations},
-                             "passes_version": lake.table("passes").version(),
-                             "vehicles_asked": found.vehicles, **finding.note(found.made)})
-        watch.tell("findings", **counts)
-    return found.findings, counts
-
-
-def _compared(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, int]:
-    keys = ["regulation_id", "vehicle_id", "pollutant"]
-    new = after.join(before, on=keys, how="anti").height
-    touched = after.join(before, on=before.columns, how="anti", nulls_equal=True).height
-    return {"total": after.height, "new": new, "changed": touched - new,
-            "withdrawn": before.join(after, on=keys, how="anti").height}
+            table.commit(renewed.files or [], overwrite=renewed.files is not None, info={
+                "regulations": {r.id: r.sha256 for r in regulations},
+                "passes_version": lake.table("passes").version(),
+                "vehicles_asked": renewed.vehicles, **finding.note(renewed.made)})
+        watch.tell("findings", **renewed.counts)
+    return renewed.counts
 
 
 def run(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None = None,
@@ -96,5 +93,5 @@ def run(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None = N
         summary = ingest(lake, paths, input_format=input_format, progress=progress,
                          refuse_doubtful_units=refuse_doubtful_units,
                          max_quarantine=max_quarantine)
-        _, summary.findings = find_all(lake)
+        summary.findings = find(lake)
     return summary

@@ -95,9 +95,17 @@ class PlateBook:
     def vehicles_since(self, mark: Mapping[str, int]) -> pl.DataFrame:
         """Return the vehicles first met after a mark: ``vehicle_id, plate, plate_color``."""
         new = [t.since(mark.get(kind, 0)) for kind, t in self._texts.items()]
-        return pl.concat([pl.DataFrame(schema=_TEXTS), *new]).drop_nulls("vehicle_id").select(
-            "vehicle_id", "plate", plate_color=pl.col("color").cast(pl.String),
-        ).unique("vehicle_id", maintain_order=True)
+        named = pl.concat([pl.DataFrame(schema=_TEXTS), *new]).drop_nulls("vehicle_id").select(
+            "vehicle_id", "plate", plate_color=pl.col("color").cast(pl.String))
+        # a vehicle whose plate was spelled in two ways; hashes tell the few that it may be
+        hashes = named["vehicle_id"].hash()
+        ordered = np.sort(hashes.to_numpy())
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if not twice.size:
+            return named
+        may_be_twice = hashes.is_in(pl.Series(twice).implode())
+        once = named.filter(may_be_twice).unique("vehicle_id", maintain_order=True)
+        return pl.concat([named.filter(~may_be_twice), once])
 
     def forget_since(self, mark: Mapping[str, int]) -> None:
         """Forget what came after a mark: its records were refused, so nobody has met it."""

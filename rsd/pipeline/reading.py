@@ -138,8 +138,9 @@ def export_list(lake: Lake, path: Path, *, show_plates: bool = False, withdrawn_
         "file": path.name, "rows": listed.height, "plates": show_plates,
         "plates_shown": _plates_shown(listed, vehicles) if show_plates else 0,
         "findings_version": view.table("findings").version()}, reason=reason)
+    shown = exporting.detailed(view, listed, show_plates=show_plates) if evidence else listed
     rows = export_findings(
-        exporting.detailed(view, listed, show_plates=show_plates) if evidence else listed, path, vehicles=vehicles, sites=view.table("sites").scan().collect(),
+        shown, path, vehicles=vehicles, sites=view.table("sites").scan().collect(),
         show_plates=show_plates, provenance=as_of.flat(made), raw_csv=raw_csv,
         withdrawn=None if withdrawn_only else gone, language=spoken, progress=progress)
     as_of.write_companion(path, made, rows)

@@ -118,12 +118,18 @@ class _Desk:
         self.stored = review.reviews_of(lake)
         self.named = events.with_new_names(self.stored)
         self.cases = review_cases.cases(lake.table("findings").scan().collect(), self.stored)
+        ids = self.cases["finding_id"]
+        places = zip(ids, range(len(ids)), ids.is_unique(), strict=True)
+        self.by_id = {whole: place for whole, place, is_one in places if is_one}
+        self.deadlines, self.days = deadlines.load(lake.path), review.working_days(lake)
         self.new: list[dict[str, Any]] = []
         self.states: dict[tuple[object, ...], str] = {}
 
     def take(self, act: Act) -> str:
         """Check an act and note its events; return the state that it leads to."""
-        row = review.find_case(self.cases, act.finding)
+        place = self.by_id.get(act.finding)  # a long file names findings whole
+        row: Mapping[str, Any] = (self.cases.row(place, named=True) if place is not None
+                                  else review.find_case(self.cases, act.finding))
         key = tuple(row[c] for c in CASE)
         state = self.states.get(key, str(row["state"]))
         path = self.flow.path(state, act.action,
@@ -209,8 +215,8 @@ class _Desk:
         if target == state:
             return None  # what runs already goes on
         return deadlines.due(
-            deadlines.load(self.lake.path), str(row["regulation_id"]),
-            str(self.lake.settings["jurisdiction"]), target, day, review.working_days(self.lake))
+            self.deadlines, str(row["regulation_id"]),
+            str(self.lake.settings["jurisdiction"]), target, day, self.days)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from rsd.errors import IntegrityError, PolicyRefusal, UsageError
 from rsd.lake import Lake
 from rsd.storage import disk
 
-_TOLD = {
+_TOLD: dict[str, pl.DataType | type[pl.DataType]] = {
     "seq": pl.Int64, "at": pl.Datetime("us", "UTC"), "actor": pl.String, "login": pl.String,
     "role": pl.String, "action": pl.String, "reason": pl.String, "rows": pl.Int64,
     "plates_shown": pl.Int64, "details": pl.String,

@@ -17,9 +17,6 @@ import polars as pl
 
 from rsd.storage import disk
 
-MOST_ROWS = 1_000_000
-"""Rows that are held in memory; beyond them all are put into files."""
-
 PARTS = 64
 """Parts that rows are dealt into once they are many."""
 
@@ -30,10 +27,11 @@ class Buckets:
     """Rows of one shape, added in any order, given back with all rows of a key together.
 
     Use it in a ``with``: leaving removes the files. ``folder`` is made when it is needed, by
-    default in the system's place for such; nothing may stand there.
+    default in the system's place for such; nothing may stand there. Beyond ``most_rows`` the rows
+    are put into files.
     """
 
-    def __init__(self, key: str, folder: Path | None = None, *, most_rows: int = MOST_ROWS,
+    def __init__(self, key: str, folder: Path | None = None, *, most_rows: int,
                  parts: int = PARTS) -> None:
         self._key, self._wanted, self._folder = key, folder, folder
         self._most_rows, self._parts = most_rows, parts

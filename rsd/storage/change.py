@@ -103,6 +103,10 @@ def held_back(lake: Path, table: str) -> int | None:
 
 def publish(lake: Home, change: Change) -> None:
     """Let a change happen; the lake is held for writing. After a fault the next writer goes on."""
+    # From here on the files are counted on: a power loss may no longer take a byte of them.
+    for step in change.steps:
+        for file in step.add:
+            disk.sync(lake.table(step.table).folder / file)
     for name in {step.table for step in change.steps}:
         with contextlib.suppress(FileNotFoundError):
             disk.sync(lake.table(name).folder)
@@ -173,7 +177,8 @@ def check_present(table: Table, paths: Sequence[Path]) -> None:
         raise UsageError("that version of the table is gone", where=table.name,
                          found=f"its files were removed by {last.info.get('operation')} on "
                                f"{last.at:%Y-%m-%d}",
-                         expected=f"version {last.info.get(READABLE, last.version)} or later")
+                         expected=f"version {last.info.get(READABLE, last.version)} or later",
+                         remedy="Take a later time, or a backup of that time.")
     raise StorageError("a file of the table is missing", where=str(missing),
                        remedy="See what else is: rsd doctor LAKE. Restore it from a backup.")
 

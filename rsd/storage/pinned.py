@@ -15,20 +15,20 @@ class PinnedTable(Table):
 
     def __init__(self, home: Home, table: Table, snapshot: log.Snapshot, is_gated: bool) -> None:
         super().__init__(home, table.name, table.folder, is_gated)
-        self._latest = snapshot
+        self._pinned = snapshot
 
     def snapshot(self, version: int | None = None) -> log.Snapshot:
         """Return the pinned snapshot, or an earlier version's; UsageError for a later one."""
-        if version is None or version == self._latest.version:
-            return self._latest
-        if version > self._latest.version:
+        if version is None or version == self._pinned.version:
+            return self._pinned
+        if version > self._pinned.version:
             raise UsageError("a later version than the view is pinned to", where=self.name,
-                             found=str(version), expected=f"at most {self._latest.version}")
+                             found=str(version), expected=f"at most {self._pinned.version}")
         return log.read(self._log, version)
 
     def history(self) -> list[Commit]:
         """Return the commits up to the pinned version, the first one first."""
-        return [commit for commit in super().history() if commit.version <= self._latest.version]
+        return [commit for commit in super().history() if commit.version <= self._pinned.version]
 
     def new_file(self, batch_id: str) -> Path:
         """Refuse: a pinned table is read-only."""

@@ -298,7 +298,7 @@ class Table:
                 *(pl.col(c).min().alias(f"min {c}") for c in columns),
                 *(pl.col(c).max().alias(f"max {c}") for c in columns),
                 *(pl.col(c).null_count().alias(f"nulls {c}") for c in columns),
-            ).collect().row(0, named=True)
+            ).collect(engine="streaming").row(0, named=True)
         except pl.exceptions.PolarsError as error:
             raise IntegrityError("no whole Parquet file", where=str(path),
                                  found=str(error).partition("\n")[0]) from error

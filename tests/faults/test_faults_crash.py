@@ -72,7 +72,7 @@ def test_power_loss_at_every_step(machine: Machine, night: Night, place: Path):
                     reached.add(night.check_state(lake))
     assert len(walked) > 50 or len(walked) == 1
     assert len(walked) == 1 or reached == set(range(len(night.states)))
-    for k in spread(len(walked), 6):
+    for k in spread(len(walked), 4):
         full, tree = list(walked.values())[k - 1]
         with case(full):
             write_tree(tree, lake)
@@ -81,7 +81,7 @@ def test_power_loss_at_every_step(machine: Machine, night: Night, place: Path):
 
 def test_kill_9_at_every_step(machine: Machine, night: Night, place: Path):
     name = f"{'alone' if night.alone else 'together'}/kill"
-    for full, step in chosen(name, spread(counted(machine, night, place), 4)):
+    for full, step in chosen(name, spread(counted(machine, night, place), 3)):
         with case(full):
             lake = night.copy(place)
             end = machine.run(night.job(lake, Fault("kill", step)))
@@ -93,7 +93,7 @@ def test_kill_9_at_every_step(machine: Machine, night: Night, place: Path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_at_every_step(machine: Machine, together: Night, place: Path, number: int):
-    steps = spread(counted(machine, together, place), 5, seed=number)
+    steps = spread(counted(machine, together, place), 3, seed=number)
     for full, step in chosen(f"signal {number}", steps):
         with case(full):
             lake = together.copy(place)
@@ -122,7 +122,7 @@ def test_init_may_die_at_every_step(machine: Machine, together: Night, place: Pa
             tree = disk.after_loss(variant, number)
             trees.setdefault(digest(tree), (f"init/{variant}/{number}", tree))
     assert len(trees) > 50
-    for k in spread(len(trees), 12):
+    for k in spread(len(trees), 8):
         full, tree = list(trees.values())[k - 1]
         with case(full):
             write_tree(tree, folder)
@@ -140,7 +140,7 @@ def test_a_failed_fsync_is_never_taken_for_a_success(
     """Fault 12, at every fsync: the bytes may be gone, and a second fsync would not say so."""
     steps = counted(machine, together, place, SYNC)
     assert steps > 15
-    for full, step in chosen("fsync", spread(steps, 8)):
+    for full, step in chosen("fsync", spread(steps, 5)):
         with case(full):
             lake = together.copy(place)
             end = machine.run(together.job(lake, Fault("error", step, errno.EIO, operations=SYNC)))

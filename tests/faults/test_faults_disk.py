@@ -48,7 +48,7 @@ def test_an_error_at_every_step(machine: Machine, together: Night, place: Path, 
     steps = counted(machine, together, place, operations)
     seed = list(KINDS).index(kind)
     failed = 0
-    for full, step in chosen(kind, spread(steps, 4, seed)):
+    for full, step in chosen(kind, spread(steps, 3, seed)):
         with case(full):
             lake = together.copy(place)
             fault = Fault("error", step, number, stays, operations)
@@ -69,7 +69,7 @@ def test_a_disk_that_takes_so_many_bytes_and_no_more(
 ):
     """Fault 8: the limit moves; the write that meets it is a short one, the next one fails."""
     written = machine.run(together.job(together.copy(place), Fault())).written
-    limits = range(0, written, 997 if ALL else written // 6)
+    limits = range(0, written, 997 if ALL else written // 4)
     for full, limit in chosen("bytes", limits):
         with case(full):
             lake = together.copy(place)
@@ -84,7 +84,7 @@ def test_a_disk_that_takes_so_many_bytes_and_no_more(
 
 def test_a_limit_on_the_size_of_a_file(machine: Machine, together: Night, place: Path):
     largest = max(p.stat().st_size for p in together.prepared.rglob("*.parquet"))
-    for full, limit in chosen("size", range(0, largest, 500 if ALL else largest // 4)):
+    for full, limit in chosen("size", range(0, largest, 500 if ALL else largest // 3)):
         with case(full):
             lake = together.copy(place)
             end = machine.run(together.job(lake, limits={"RLIMIT_FSIZE": limit}))
@@ -114,7 +114,7 @@ waited for without end."""
 def test_memory_that_runs_out(machine: Machine, together: Night, place: Path):
     """Fault 16: the limit moves; a worker may die, as the kernel would have it, or say so."""
     ends = []
-    limits = range(LEAST, MEMORY, MEMORY // (100 if ALL else 6))
+    limits = range(LEAST, MEMORY, MEMORY // (100 if ALL else 4))
     for full, limit in chosen("memory", limits):
         with case(full):
             lake = together.copy(place)
@@ -135,7 +135,7 @@ def test_a_dump_that_cannot_be_read_midway_stops_no_other(
         job = night.job(night.copy(place), Fault(operations=READ | OPENREAD))
         steps = machine.run(job.__class__(**{**job.__dict__, "root": str(bad)})).steps
         assert steps >= 4
-        for full, step in chosen(f"read/{len(night.states)}", spread(steps, 4)):
+        for full, step in chosen(f"read/{len(night.states)}", spread(steps, 3)):
             with case(full):
                 lake = night.copy(place)
                 fault = Fault("error", step, errno.EIO, operations=READ | OPENREAD)
@@ -155,7 +155,7 @@ def test_a_dump_that_cannot_be_read_midway_stops_no_other(
 def test_a_lake_that_cannot_be_read(machine: Machine, together: Night, place: Path):
     """Fault 11 on the lake's side: nothing is taken for empty because it could not be read."""
     steps = counted(machine, together, place, READ | OPENREAD)
-    for full, step in chosen("read lake", spread(steps, 10)):
+    for full, step in chosen("read lake", spread(steps, 6)):
         with case(full):
             lake = together.copy(place)
             fault = Fault("error", step, errno.EIO, operations=READ | OPENREAD)

@@ -72,8 +72,8 @@ def test_power_loss_at_every_step_of_keeping(
                 tree = disk.after_loss(variant, number)
                 trees.setdefault(digest(tree), (name, tree))
     seen = set()
-    again = set(spread(len(trees), 6))
-    look = again | set(spread(len(trees), 40))
+    again = set(spread(len(trees), 4))
+    look = again | set(spread(len(trees), 25))
     for number, (name, tree) in enumerate(trees.values(), start=1):
         if number not in look:
             continue
@@ -90,14 +90,14 @@ def test_power_loss_at_every_step_of_keeping(
                 assert meaning(lake) == new
                 assert checker.problems(lake) == []
                 assert checker.litter(lake) == []
-    assert seen == {old, new} or len(trees) == 1
+    assert seen == {old, new} or not ALL
 
 
 def test_a_kill_in_the_middle_of_a_new_key_is_finished_by_the_next_run(
     machine: Machine, full: Path, place: Path
 ):
     steps = None
-    for name, step in chosen("rotate/kill", spread(60, 5)):
+    for name, step in chosen("rotate/kill", spread(60, 4)):
         with case(name):
             lake = place / "lake"
             shutil.rmtree(lake, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -25,6 +26,10 @@ from rsd.errors import IntegrityError, RsdError, StorageError
 from rsd.version import VERSION
 
 _INTERRUPTED, _TERMINATED, _FAULT = 130, 143, 1
+
+
+_NO_MEMORY = ("memory or threads ran out; nothing was half committed. Free some, or raise the "
+              "limits of this process, then run again")
 
 
 class Terminated(BaseException):
@@ -106,15 +111,22 @@ def _attempt(  # noqa: PLR0911 - one return an ending
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError:
+        said.append(_NO_MEMORY)
+        return StorageError.exit_code
     except OSError as error:
         said.append(str(StorageError(
             "the system refused", where=str(error.filename or "storage"),
             found=error.strerror or str(error),
             remedy="Check the disk and permissions, then run again.")))
         return StorageError.exit_code
-    except Exception as error:
-        if os.environ.get("RSD_TRACEBACK"):
+    except BaseException as error:
+        is_panic = type(error).__name__ == "PanicException"  # how an engine in Rust gives up
+        if os.environ.get("RSD_TRACEBACK") or not (isinstance(error, Exception) or is_panic):
             raise
+        if is_panic and _is_starved(error):
+            said.append(_NO_MEMORY)
+            return StorageError.exit_code
         if _is_damage(error):
             said.append(str(IntegrityError(
                 "a stored file is not what was written", where=_lake_of(arguments),
@@ -128,7 +140,12 @@ def _attempt(  # noqa: PLR0911 - one return an ending
     return result if isinstance(result, int) else 0
 
 
-def _is_damage(error: Exception) -> bool:
+def _is_starved(error: BaseException) -> bool:
+    """Say whether an engine could have no thread or memory (EAGAIN, ENOMEM)."""
+    return any(f"code: {number}," in str(error) for number in (errno.EAGAIN, errno.ENOMEM))
+
+
+def _is_damage(error: BaseException) -> bool:
     """Say whether an engine could not read a Parquet file: all of those are the lake's own."""
     engine = type(error).__module__.partition(".")[0]
     return engine in ("polars", "duckdb", "_duckdb") and "parquet" in str(error).lower()

@@ -16,6 +16,7 @@ from rsd.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
     from rsd.lake import Lake
+    from rsd.pipeline.as_of import open_at
     from rsd.pipeline.explain import explain
     from rsd.pipeline.ingest import ingest
     from rsd.pipeline.nightly import find_all, run
@@ -26,15 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Lake", "RunSummary", "__version__", "aggregate", "explain", "export_list", "find_all",
-    "ingest", "init_lake", "quarantine", "query", "run", "simulate",
+    "ingest", "init_lake", "open_at", "quarantine", "query", "run", "simulate",
 ]  # fmt: skip
 
 _HOME = {
     "Lake": "rsd.lake", "RunSummary": "rsd.pipeline.summary", "aggregate": "rsd.pipeline.reading",
     "explain": "rsd.pipeline.explain", "export_list": "rsd.pipeline.reading",
     "find_all": "rsd.pipeline.nightly", "ingest": "rsd.pipeline.ingest",
-    "init_lake": "rsd.pipeline.setup", "quarantine": "rsd.pipeline.reading",
-    "query": "rsd.pipeline.reading", "run": "rsd.pipeline.nightly", "simulate": "rsd.synthetic",
+    "init_lake": "rsd.pipeline.setup", "open_at": "rsd.pipeline.as_of",
+    "quarantine": "rsd.pipeline.reading", "query": "rsd.pipeline.reading",
+    "run": "rsd.pipeline.nightly", "simulate": "rsd.synthetic",
 }  # fmt: skip
 
 

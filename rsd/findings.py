@@ -35,11 +35,12 @@ REVISION = 1
 COUNTED_ROWS = 64_000_000
 """Passes whose exceedances are counted at a time: it bounds the vehicles that are held."""
 
-HELD_ROWS = 500_000
+HELD_ROWS = 400_000
 """Readings that are held in memory; beyond them they are put aside and looked at part by part."""
 
 SHORT = 100_000
-"""Vehicles up to which those that are asked for are all looked at, and not counted first."""
+"""Vehicles up to which those that are asked for are all looked at, and not counted first; and up to
+which the readings that are wanted are few among those that are read."""
 
 _BATCH_ROWS = 131_072
 _WALK = ("vehicle_id", "measured_at", "record_id")
@@ -101,6 +102,7 @@ def find(
     timezone: str,
     inspections: pl.LazyFrame | None = None,
     vehicles: pl.Series | None = None,
+    pieces: Sequence[pl.LazyFrame] = (),
     scratch: Path | None = None,
 ) -> pl.DataFrame:
     """Return the findings of some regulations, in the columns FINDINGS.
@@ -109,7 +111,9 @@ def find(
     ``vehicle_id`` is never judged. ``timezone``: the lake's zone, in which windows are counted.
     ``inspections``: passed inspections and re-tests, ``vehicle_id`` and ``inspected_at`` (an
     instant); used by verbs that reset on inspection. ``vehicles``: only the findings of these
-    vehicle_ids. ``scratch``: a folder to make and remove for readings beyond `HELD_ROWS`, by
+    vehicle_ids. ``pieces``: the same passes once more, cut into pieces of some 500,000: where most
+    of them are wanted, the engine reads ahead of what can be put aside, and pieces bound that.
+    ``scratch``: a folder to make and remove for readings beyond `HELD_ROWS`, by
     default in the system's place for such. One row per vehicle, regulation and pollutant, in the
     order `ORDER`.
 
@@ -117,7 +121,7 @@ def find(
     a regulation given twice, or inspections of another shape, `StorageError` for no room.
     """
     made = list(find_parts(passes, regulations, timezone=timezone, inspections=inspections,
-                           vehicles=vehicles, scratch=scratch))
+                           vehicles=vehicles, pieces=pieces, scratch=scratch))
     return pl.concat([empty(FINDINGS), *made]).sort(ORDER)
 
 
@@ -128,6 +132,7 @@ def find_parts(
     timezone: str,
     inspections: pl.LazyFrame | None = None,
     vehicles: pl.Series | None = None,
+    pieces: Sequence[pl.LazyFrame] = (),
     scratch: Path | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Yield the findings of `find` in parts and no order, so that nobody must hold them all.
@@ -145,7 +150,9 @@ def find_parts(
         chosen = (_suspects(passes, asked, vehicles) if few and not is_short
                   else _hashes(vehicles))
         with Buckets("vehicle_id", scratch, most_rows=HELD_ROWS) as buckets:
-            for readings in _readings(passes, asked, chosen, buckets):
+            are_many = chosen is None or chosen.len() > SHORT
+            _fill(buckets, pieces if pieces and are_many else [passes], asked, chosen)
+            for readings in map(_walkable, buckets.frames()):
                 for question in asked:
                     yield _only(_answer(readings, question, context), vehicles)
 
@@ -235,27 +242,30 @@ def _suspects(passes: pl.LazyFrame, questions: list[_Question],
         for turn in range(turns))
 
 
-def _readings(passes: pl.LazyFrame, questions: list[_Question], chosen: pl.Series | None,
-              buckets: Buckets) -> Iterator[pl.DataFrame]:
-    """Yield what is judged of the chosen vehicles, or of all: whole vehicles in each frame.
+def _fill(buckets: Buckets, pieces: Sequence[pl.LazyFrame], questions: list[_Question],
+          chosen: pl.Series | None) -> None:
+    """Gather what is judged of the chosen vehicles, or of all.
 
-    Rows are in the order that verbs walk them, ``vehicle`` numbers the vehicles of a frame, and
     ``exceeds_<n>`` is null where question n has nothing to ask of the record.
     """
     reads = [c for q in questions for c in q.reads]
     asked = [c for q in questions for c in judge.columns_read(q.regulation, q.subject)]
     # a condition of the scan itself spares it the other columns of all other vehicles
-    few = passes.filter(_named() if chosen is None else
-                        pl.col("vehicle_id").hash().is_in(chosen.implode()))
+    wanted = _named() if chosen is None else pl.col("vehicle_id").hash().is_in(chosen.implode())
     verdicts = {q.exceeds: q.verdict() for q in questions}
-    kept = few.select(*dict.fromkeys((*_KEPT, *reads, *asked))).with_columns(**verdicts).filter(
-        pl.any_horizontal(pl.col(name).is_not_null() for name in verdicts))
-    rows = kept.select(*dict.fromkeys((*_KEPT, *reads)), *verdicts)
-    for batch in rows.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=False,
-                                      engine="streaming"):
-        buckets.add(batch)
-    for frame in buckets.frames():
-        yield frame.sort(_WALK).with_columns(vehicle=pl.col("vehicle_id").rle_id())
+    is_judged = pl.any_horizontal(pl.col(name).is_not_null() for name in verdicts)
+    for passes in pieces:
+        few = passes.filter(wanted).select(*dict.fromkeys((*_KEPT, *reads, *asked)))
+        rows = few.with_columns(**verdicts).filter(is_judged).select(
+            *dict.fromkeys((*_KEPT, *reads)), *verdicts)
+        for batch in rows.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=False,
+                                          engine="streaming"):
+            buckets.add(batch)
+
+
+def _walkable(readings: pl.DataFrame) -> pl.DataFrame:
+    """Return readings in the order that verbs walk them; ``vehicle`` numbers the vehicles."""
+    return readings.sort(_WALK).with_columns(vehicle=pl.col("vehicle_id").rle_id())
 
 
 def _answer(readings: pl.DataFrame, question: _Question, context: Context) -> pl.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 import polars as pl
 import pytest
@@ -13,12 +12,12 @@ from hypothesis import strategies as st
 from rsd.keeping.content import Content, content
 
 ROWS = pl.DataFrame({
-    "text": ["a", "b", None, "b"], "real": [1.5, -0.0, None, 1.5], "flag": [True, False, None, True],
+    "text": ["a", "b", None, "b"], "real": [1.5, -0.0, None, 1.5],
+    "flag": [True, False, None, True],
     "whole": [1, 2, None, 2], "day": [dt.date(2026, 1, 1), None, None, dt.date(2026, 1, 2)],
     "at": pl.Series([0, 1, None, 2], dtype=pl.Int64).cast(pl.Datetime("us", "UTC")),
     "raw": [b"\x00", b"", None, b"x"],
 })
-Text = dict[str, Any]
 
 
 def text(frame: pl.DataFrame) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def test_the_record_is_signed_and_every_change_of_it_shows(lake: Lake) -> None:
     assert {n: t["content_after"] for n, t in told["tables"].items()} == content_hash(lake, TABLES)
     assert told["before"] == "2026-07-01"
     assert told["reason"] == "rule of 闽D****5"
-    assert told["by"] == audit.user_name(__import__("os").getuid())
+    assert told["by"] == audit.user_name(os.getuid())
     assert deletion.faults(lake) == []
     text = done.record.read_text()
     done.record.write_text(text.replace('"before": "2026-07-01"', '"before": "2026-06-01"'))
@@ -164,7 +165,8 @@ def test_what_was_exported_and_undone_is_still_listed(lake: Lake, tmp_path: Path
 def test_the_quarantine_of_a_dump_on_both_sides_is_searched(lake: Lake, tmp_path: Path) -> None:
     rows = [record(jlbh="A", jcsj="2026-06-30 10:00:00", hphm="闽D55555"),
             record(jlbh="B", jcsj="2026-07-02 10:00:00", hphm="闽D66666"),
-            record(jlbh="C", jcsj="no", hphm="闽d·５５５５５"), record(jlbh="D", jcsj="no", hphm="闽D66666")]
+            record(jlbh="C", jcsj="no", hphm="闽d·５５５５５"),
+            record(jlbh="D", jcsj="no", hphm="闽D66666")]
     rsd("ingest", lake.path, dump(tmp_path / "both.csv", rows))
     purge(lake, BEFORE, "rule")
     raw = lake.table("quarantine").scan().filter(pl.col("file") == "both.csv").collect()["raw"]

@@ -1,13 +1,19 @@
 """The regulator's cases, one file a regulation; and that the runner of cases can say no."""
 
+import re
 import tomllib
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
 import pytest
+from chain import rsd
+from test_docs import calls, parse
 
 from rsd.errors import PolicyRefusal, StorageError, UsageError
 from rsd.law.rulebook import BUILT_IN, available, load, load_file
+from rsd.law.rules import BASES
+from rsd.law.verbs import VERBS
 from rsd.pipeline.casebook import check, run
 
 CASES = Path(__file__).parent / "cases"
@@ -195,3 +201,87 @@ def test_line_numbers_lead_to_the_fault(tmp_path):
     header = max(k for k in range(at) if lines[k] == "[[period.limit]]")
     with pytest.raises(UsageError, match=rf"line {header + 1}, key period\[1\].limit\[2\].value"):
         load_file(file)
+
+
+# The command line
+
+
+def test_check_says_what_is_sound_and_ends_with_0_or_2(tmp_path):
+    file = own(tmp_path)
+    answer = rsd("regulations", "check", file)
+    assert answer.code == 0
+    assert f"{file} is sound" in answer.err
+    assert "not compared with the law's own text: co limit, hc limit" in answer.err
+    beside = tmp_path / "xm_own.cases.toml"
+    beside.write_text(GASOLINE.replace('"platform_observed_gasoline"', '"xm_own"'),
+                      encoding="utf-8")
+    answer = rsd("regulations", "check", file, "--format", "json")
+    assert answer.code == 0
+    assert next((row["case"], row["outcome"]) for row in answer.json) == (
+        "the published record", "as it says")
+    file.write_text(file.read_text(encoding="utf-8").replace("value = 1500.0", "value = 1525.0"),
+                    encoding="utf-8")
+    answer = rsd("regulations", "check", file)
+    assert answer.code == 2
+    assert "OTHERWISE" in answer.out
+    assert "reading 1: no False, not True" in answer.out
+    assert "1 of 4 cases end otherwise" in answer.err
+    file.write_text(file.read_text(encoding="utf-8").replace("unit =", "units =", 1),
+                    encoding="utf-8")
+    answer = rsd("regulations", "check", file)
+    assert answer.code == 2
+    assert "key period[1].limit[1].unit: the key is missing" in answer.message
+    assert rsd("regulations", "check", tmp_path / "none.toml").code == 6
+
+
+def test_the_list_tells_what_runs_and_what_is_verified(tmp_path):
+    rows = {row["regulation"]: row for row in rsd("regulations", "--format", "json").json}
+    assert set(rows) == set(available())
+    assert {name for name, row in rows.items() if not row["is_runnable"]} == {
+        "cn_bj_db11_318_2022", "hk_dual_rse", "us_two_highest_120d"}
+    assert not any(row["is_verified"] for row in rows.values())
+    assert all(row["unverified"] and row["is_built_in"] for row in rows.values())
+    assert rows["cn_hj845_2017"]["kinds"] == "violation, screening"
+    assert rows["xm_375_2019_registration"]["kinds"] == "registration"
+    told = rsd("regulations").out
+    assert "registration" in told
+    assert "UNVERIFIED" in told
+
+
+def test_a_lakes_own_regulations_are_listed_and_explained(tmp_path):
+    lake = tmp_path / "lake"
+    assert rsd("init", lake).code == 0
+    (lake / "regulations").mkdir(exist_ok=True)
+    own(lake / "regulations")
+    rows = {row["regulation"]: row
+            for row in rsd("regulations", "--lake", lake, "--format", "json").json}
+    assert not rows["xm_own"]["is_built_in"]
+    assert "xm_own: Gasoline limits" in rsd("regulations", "xm_own", "--lake", lake).out
+    assert rsd("regulations", "xm_own").code == 2
+    assert rsd("find", lake, "--regulation", "xm_own").code == 0
+    assert rsd("find", lake, "--regulation", "hk_dual_rse").code == 8
+
+
+# The page for officers
+
+
+def test_the_page_names_every_regulation_verb_number_and_basis():
+    page = (Path(__file__).parents[1] / "docs" / "regulations.md").read_text(encoding="utf-8")
+    for regulation in available():
+        assert f"`{regulation}`" in page
+    for name, verb in VERBS.items():
+        (row,) = re.findall(rf"^\| `{name}` \|.*$", page, re.MULTILINE)
+        for number in fields(verb.settings):
+            assert f"`{number.name}`" in row
+    assert BASES["co"][0] in page
+    assert all(bases[0] in page for bases in BASES.values() if bases[0].count(",") == 0)
+    for line in calls(page):
+        parse(line)
+
+
+def test_the_example_on_the_page_is_a_case_file(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "regulations.md").read_text(encoding="utf-8")
+    own(tmp_path, "cn_hj845_2017")
+    (tmp_path / "xm_own.cases.toml").write_text(
+        page.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    assert check(tmp_path / "xm_own.toml").cases["outcome"].to_list() == ["as it says"]

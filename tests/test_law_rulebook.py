@@ -18,6 +18,7 @@ from rsd.errors import PolicyRefusal, StorageError, UsageError
 from rsd.law import judge
 from rsd.law.explain import explain_rule
 from rsd.law.rulebook import BUILT_IN, available, load, load_file
+from rsd.law.strict_toml import lines_of
 
 HJ845 = (BUILT_IN / "cn_hj845_2017.toml").read_text(encoding="utf-8")
 
@@ -150,6 +151,25 @@ citation = "test"
     ('id = "cn_hj845_2017"', 'id = "other"', "id", "differs from the file's name"),
     (HJ845[HJ845.index("[[period]]"):], "", "period", "no dated period"),
     (HJ845[HJ845.index("[[period]]"):], "[period]\n", "period", "[[period]]"),
+    ('basis = "plume"', 'basis = "free acceleration"', "period[1].limit[1].basis", "one of plume"),
+    ('basis = "plume"', "", "period[1].limit[1].basis", "missing"),
+    ('role = "screening"', 'role = "clean"', "period[1].limit[3].role", "enforceable, screening"),
+    ("required = false", "", "period[1].validity[1].required", "missing"),
+    ("required = false", "required = 0", "period[1].validity[1].required", "true or false"),
+    ('fuel = ["diesel"]', "emission_stage = [7]", "applies_to.emission_stage", "out of 0, 1, 2"),
+    ('fuel = ["diesel"]', "emission_stage = []", "applies_to.emission_stage", "out of 0, 1, 2"),
+    ('fuel = ["diesel"]', "emission_stage = [true]", "applies_to.emission_stage", "out of 0"),
+    ('fuel = ["diesel"]', "emission_stage = 3", "applies_to.emission_stage", "wrong type"),
+    ('fuel = ["diesel"]', 'vehicle_class = ["lorry"]', "applies_to.vehicle_class", "heavy_truck"),
+    ("[[period.validity]]\nquantity = \"vsp\"", "[[period.group]]\nquantity = \"vsp\"",
+     "period[1].group", "unknown"),
+    ("notes = [", "notes = [1, ", "notes", "list of texts"),
+    ("notes = [", "note = [", "note", "unknown"),
+    ('citation = "HJ 845-2017, clause 1', 'source = "HJ 845-2017, clause 1',
+     "applies_to.citation", "missing"),
+    ("[applies_to]", "[applies]", "applies_to", "missing"),
+    ("[verb]", "[verbs]", "verb", "missing"),
+    ("[verb]", "[[verb]]", "verb", "wrong type"),
     ("\n[[period]]", SECOND + "\n[[period]]", "period[1].from", "overlap"),
     ("\n[[period]]", EARLIER + "\n[[period]]", "period[2].from", "overlap"),
 ])
@@ -162,6 +182,141 @@ def test_a_faulty_file_is_told_the_key_and_what_was_expected(tmp_path, old, new,
     assert key in message
     assert says in message
     assert told.value.remedy
+
+
+XIAMEN = (BUILT_IN / "xm_375_2019_registration.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("old", "new", "key", "says"), [
+    ("emission_stage = [0, 1]\n", "emission_stage = [-1]\n", "group[1].emission_stage", "out of 0"),
+    ("emission_stage = [0, 1]\n", "stage = [0, 1]\n", "period[1].group[1].stage", "unknown"),
+    ('fuel = ["gasoline"]\nemission_stage = [0, 1]\n', "", "group[1].name", "every vehicle"),
+    ('name = "diesel below China III"\n', "", "period[1].group[2].name", "missing"),
+    ('clause = "notice 厦府〔2019〕375号, diesel vehicles"\n', "", "group[2].clause", "missing"),
+    ("emission_stage = [3]", 'registered_before = "2008"\nemission_stage = [3]',
+     "period[1].group[3].registered_before", "without quotes"),
+    ("verified = false\n\n[[period.group]]\nname = \"diesel", "\n[[period.group]]\n"
+     "name = \"diesel", "group[1].verified", "missing"),
+    ("[[period.group]]", "[[period.limit]]", "period[1].limit", "unknown"),
+    ("[[period.group]]", '[[period.validity]]\nquantity = "vsp"\n[[period.group]]',
+     "period[1].validity", "unknown"),
+])
+def test_a_faulty_group_is_told_the_key(tmp_path, old, new, key, says):
+    assert old in XIAMEN
+    file = tmp_path / "xm_375_2019_registration.toml"
+    file.write_text(XIAMEN.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(UsageError) as told:
+        load_file(file)
+    assert key in str(told.value)
+    assert says in str(told.value)
+
+
+def test_who_is_clean_is_said_by_clean_limits_alone(tmp_path):
+    text = (BUILT_IN / "us_clean_screen.toml").read_text(encoding="utf-8")
+    file = tmp_path / "us_clean_screen.toml"
+    file.write_text(text.replace('role = "clean"', 'role = "enforceable"', 1), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"limit\[1\].role.*expected one of clean"):
+        load_file(file)
+    assert load("us_clean_screen").acquits
+    assert not load("cn_hj845_2017").acquits
+    assert not load("xm_375_2019_registration").acquits
+
+
+def test_a_regulation_without_groups_refuses_in_its_own_words(tmp_path):
+    file = tmp_path / "xm_375_2019_registration.toml"
+    file.write_text(XIAMEN[:XIAMEN.index("[[period.group]]")], encoding="utf-8")
+    empty = load_file(file)
+    assert empty.subjects == ()
+    with pytest.raises(PolicyRefusal, match=r"has no groups.*\[\[period.group\]\]"):
+        empty.require_runnable()
+    with pytest.raises(PolicyRefusal, match=r"has no limits.*\[\[period.limit\]\]"):
+        load("us_two_highest_120d").require_runnable()
+
+
+def test_groups_state_whom_they_take_in():
+    regulation = load("xm_375_2019_registration")
+    assert regulation.subjects == ("none",)
+    assert regulation.pollutants == ()
+    (period,) = regulation.periods
+    assert [(g.fuels, g.emission_stages, g.vehicle_classes, g.kind, g.value, g.unit)
+            for g in period.groups] == [
+        (("gasoline",), (0, 1), (), "registration", None, None),
+        (("diesel",), (0, 1, 2), (), "registration", None, None),
+        (("diesel",), (3,), ("small_truck", "medium_truck", "heavy_truck"), "registration", None,
+         None)]
+    told = explain_rule(regulation)
+    assert "gasoline, emission stage 0 or 1: registration" in told
+    assert "small_truck or medium_truck or heavy_truck, emission stage 3" in told
+    assert "group 'diesel below China III'" in told
+
+
+def test_what_is_verified_and_what_is_not_is_said_of_each_number(tmp_path):
+    told = explain_rule(load_file(changed(tmp_path, "verified = false", "verified = true",
+                                          count=-1)))
+    assert "[UNVERIFIED]" not in told
+    assert told.count("[verified]") == 6
+    assert "Every number was compared with the law's own text." in told
+    one = HJ845.replace("verified = false", "verified = true").replace(
+        "\nverified = true", "\nverified = false", 2)  # the verb's and the first bound's
+    (tmp_path / "cn_hj845_2017.toml").write_text(one, encoding="utf-8")
+    told = explain_rule(load("cn_hj845_2017", [tmp_path]))
+    assert told.count("[UNVERIFIED]") == 2
+    assert ("Not compared with the law's own text: vsp bound, numbers of the verb 'repeated'."
+            in told)
+
+
+def test_a_regulation_in_words_says_scope_bounds_and_ends(tmp_path):
+    told = explain_rule(two_periods(tmp_path))
+    assert "Judges: diesel, heavy_truck, large_bus, emission stage 1, 2." in told
+    assert "From 2017-07-27 until 2019-12-31 (that day excluded)" in told
+    assert "vsp > 0 kW/t; unknown is not enough [UNVERIFIED]" in told
+    assert "wind_speed <= 5 m/s or is unknown" in told
+    assert "opacity >= 0.1 % (plume) exceeds: violation" in told
+    assert "every stage" in explain_rule(load("cn_hj845_2017"))
+    assert "every fuel, every vehicle class" in explain_rule(load("xm_375_2019_registration"))
+    assert "co > 0.5 % (dry exhaust without excess air) is not clean: clean" in explain_rule(
+        load("us_clean_screen"))
+
+
+def test_lines_are_found_by_path():
+    text = '''a = 1
+b = """
+c = 2
+[d]
+"""
+[e]
+f = [
+  "g = 1",
+]
+[[h]]
+i = 1
+[[h.j]]
+k = 2
+[[h]]
+[[h.j]]
+k = 3
+[[h.j]]
+[h.l]
+m = 4'''
+    assert lines_of(text) == {
+        "a": 1, "b": 2, "e": 6, "e.f": 7, "h[1]": 10, "h[1].i": 11, "h[1].j[1]": 12,
+        "h[1].j[1].k": 13, "h[2]": 14, "h[2].j[1]": 15, "h[2].j[1].k": 16, "h[2].j[2]": 17,
+        "h[2].l": 18, "h[2].l.m": 19}
+
+
+@pytest.mark.parametrize(("old", "new", "at"), [
+    ("min_hits = 2", "min_hits = -2", "min_hits"),
+    ("min_hits = 2\n", "", "[verb]"),
+    ('quantity = "vsp"', 'quantity = "soot"', 'quantity = "soot"'),
+    ("required = false\n", "", "[[period.validity]]"),
+    ('role = "screening"', 'role = "x"', 'role = "x"'),
+])
+def test_a_fault_is_told_with_its_line(tmp_path, old, new, at):
+    file = changed(tmp_path, old, new)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    line = 1 + next(k for k, text in enumerate(lines) if text.startswith(at))
+    with pytest.raises(UsageError, match=rf"toml, line {line}, key"):
+        load_file(file)
 
 
 def test_no_citation_no_limit(tmp_path):
@@ -187,7 +342,7 @@ def test_two_limits_of_one_pollutant_are_refused(tmp_path):
 
 def test_what_is_no_toml_or_no_file_is_no_traceback(tmp_path):
     file = tmp_path / "x.toml"
-    for content in (b"id = ", b"id = 1\nid = 2", b"\xff\xfe"):
+    for content in (b"id = ", b"id = 1\nid = 2", b"\xff\xfe", b"a = " + b"[" * 100_000):
         file.write_bytes(content)
         with pytest.raises(UsageError, match="no TOML in UTF-8"):
             load_file(file)
@@ -199,7 +354,8 @@ def test_what_is_no_toml_or_no_file_is_no_traceback(tmp_path):
 
 
 def two_periods(folder: Path):
-    """HJ 845 with a class bound and a sharper, '>=' limit from 2020 on."""
+    """HJ 845 with bounds of class and stage, a VSP that must be known, and from 2020 on a sharper,
+    '>=' limit."""
     second = """
 [[period]]
 from = 2020-01-01
@@ -218,7 +374,9 @@ verified = true
 """
     text = HJ845.replace("from = 2017-07-27", "from = 2017-07-27\nuntil = 2019-12-31")
     text = text.replace('fuel = ["diesel"]',
-                        'fuel = ["diesel"]\nvehicle_class = ["heavy_truck", "large_bus"]')
+                        'fuel = ["diesel"]\nvehicle_class = ["heavy_truck", "large_bus"]\n'
+                        "emission_stage = [1, 2]")
+    text = text.replace("required = false", "required = true", 1)
     folder.mkdir(exist_ok=True)
     (folder / "cn_hj845_2017.toml").write_text(text + second, encoding="utf-8")
     return load("cn_hj845_2017", [folder])
@@ -257,6 +415,7 @@ def around(value: float) -> list[float | None]:
 
 def a_pass(**values) -> dict:
     return {"date": date(2024, 1, 1), "fuel": "diesel", "vehicle_class": "heavy_truck",
+            "emission_stage": 2, "vsp_kw_t": 5.0,
             "is_valid": True, **{f"is_valid_{p}": True for p in ("opacity", "ringelmann", "no")},
             **values}
 
@@ -319,6 +478,7 @@ _passes = st.builds(
                           date(2020, 1, 1), date(2030, 1, 1)]),
     fuel=st.sampled_from([None, "diesel", "gasoline", "unknown"]),
     vehicle_class=st.sampled_from([None, "heavy_truck", "special"]),
+    emission_stage=st.sampled_from([None, 0, 1, 2, 3]),
     is_valid=st.sampled_from([None, True, True, False]),
     is_valid_opacity=st.sampled_from([None, True, True, False]),
     opacity_pct=st.sampled_from([*around(30.0), *around(0.1)]) | st.floats(),
@@ -337,3 +497,130 @@ def test_both_engines_give_the_same_verdicts(tmp_path_factory, rows, dated):
     asked = {c: schema(PASSES)[c] for p in regulation.pollutants
              for c in judge.columns_read(regulation, p)}
     both_engines(pl.DataFrame(rows, schema=asked), regulation)
+    frame = pl.DataFrame(rows, schema=asked)
+    for pollutant in regulation.pollutants:
+        verdict = pl.Series(frame.select(judge.verdict(regulation, pollutant)).to_series())
+        sees = frame.select(judge.sees(regulation, pollutant)).to_series()
+        may = frame.select(judge.may_exceed(regulation, pollutant)).to_series()
+        assert sees.equals(verdict.is_not_null())
+        assert not (verdict.fill_null(False) & ~may.fill_null(False)).any()
+
+
+# What a regulation of several pollutants, or of registrations, says of one record
+
+
+def say(regulation, subject: str, *names: str, **values) -> tuple:
+    """Return the verdict on a pass, and what is stated of the rule behind it."""
+    row = pl.DataFrame([a_pass(**values)], schema=schema(PASSES))
+    return row.select(judge.verdict(regulation, subject).alias("verdict"), *(
+        judge.stated(regulation, subject, name).alias(name) for name in names)).row(0)
+
+
+CAR = {"fuel": "gasoline", "vsp_kw_t": 10.0, "is_valid_co": True, "is_valid_hc": True}
+
+
+@pytest.mark.parametrize(("values", "expected"), [
+    ({"co_pct": 0.5, "hc_ppm": 200.0, "no_ppm": 1000.0}, False),
+    ({"co_pct": 0.5, "hc_ppm": 200.0, "no_ppm": 1000.1}, True),
+    ({"co_pct": 0.5, "hc_ppm": 200.0}, None),
+    ({"co_pct": 0.6, "hc_ppm": 200.0}, True),
+    ({"co_pct": 0.6}, True),
+    ({}, None),
+    ({"co_pct": 0.6, "fuel": "diesel"}, None),
+    ({"co_pct": 0.6, "vsp_kw_t": None}, None),
+    ({"co_pct": 0.6, "vsp_kw_t": 2.0}, None),
+    ({"co_pct": 0.6, "is_valid_co": False}, None),
+    ({"co_pct": 0.5, "hc_ppm": 200.0, "no_ppm": 1000.0, "is_valid_no": None}, None),
+])
+def test_a_record_is_clean_only_if_every_pollutant_was_tested(values, expected):
+    regulation = load("us_clean_screen")
+    for pollutant in regulation.pollutants:
+        assert say(regulation, pollutant, **(CAR | values)) == (expected,)
+
+
+def test_a_period_asks_only_for_the_pollutants_it_limits(tmp_path):
+    text = (BUILT_IN / "us_clean_screen.toml").read_text(encoding="utf-8")
+    parts = text.split("[[period.limit]]")
+    second = parts[0][parts[0].index("[[period]]"):].replace("1970-01-01", "2023-01-01")
+    first = parts[0].replace("from = 1970-01-01", "from = 1970-01-01\nuntil = 2023-01-01")
+    limit = "[[period.limit]]"
+    text = limit.join([first, parts[1]]) + second + limit + limit.join(parts[2:])
+    (tmp_path / "us_clean_screen.toml").write_text(text, encoding="utf-8")
+    regulation = load("us_clean_screen", [tmp_path])
+    old, new = date(2022, 12, 31), date(2023, 1, 1)
+    assert say(regulation, "co", date=old, co_pct=0.4, **CAR) == (False,)
+    assert say(regulation, "co", date=new, co_pct=0.4, **CAR) == (None,)
+    assert say(regulation, "co", date=new, hc_ppm=1.0, no_ppm=1.0, **CAR) == (False,)
+    assert say(regulation, "co", date=date(1969, 12, 31), co_pct=0.4, **CAR) == (None,)
+
+
+def test_what_is_stated_comes_from_the_rule_that_speaks(tmp_path):
+    regulation = two_periods(tmp_path)
+    names = ("kind", "value", "unit", "clause", "verified")
+    old, new = date(2019, 12, 30), date(2020, 1, 1)
+    assert say(regulation, "opacity", *names, date=old, opacity_pct=31.0) == (
+        True, "violation", 30.0, "%", "HJ 845-2017, clause 5, table 1", False)
+    assert say(regulation, "opacity", *names, date=new, opacity_pct=0.1) == (
+        True, "violation", 0.1, "%", "test", True)
+    assert say(regulation, "no", *names, date=new) == (None,) * 6
+    assert say(regulation, "opacity", *names, date=date(2017, 7, 26)) == (None,) * 6
+    regulation = load("xm_375_2019_registration")
+    assert say(regulation, "none", *names, emission_stage=3) == (
+        True, "registration", None, None, "notice 厦府〔2019〕375号, China III diesel trucks",
+        False)
+    # a vehicle of two groups: the first that takes it in speaks
+    assert say(regulation, "none", "clause", emission_stage=2)[1].endswith("diesel vehicles")
+    assert say(regulation, "none", "clause", emission_stage=4) == (False, None)
+    assert say(regulation, "none", "clause", emission_stage=1, date=date(2019, 12, 31)) == (
+        None, None)
+
+
+def test_all_limits_of_a_clean_screen_must_be_verified(tmp_path):
+    text = (BUILT_IN / "us_clean_screen.toml").read_text(encoding="utf-8")
+    file = tmp_path / "us_clean_screen.toml"
+    file.write_text(text.replace("verified = false", "verified = true"), encoding="utf-8")
+    values = CAR | {"co_pct": 0.1, "hc_ppm": 1.0, "no_ppm": 1.0}
+    assert say(load_file(file), "co", "verified", **values) == (False, True)
+    last = text.replace("verified = false", "verified = true", 5)  # verb, bounds, CO, HC: not NO
+    file.write_text(last, encoding="utf-8")
+    assert say(load_file(file), "co", "verified", **values) == (False, False)
+
+
+def registered(folder: Path, group: str):
+    text = XIAMEN[:XIAMEN.index("[[period.group]]")] + f"""
+[[period.group]]
+name = "test"
+{group}
+clause = "test"
+citation = "test"
+verified = true
+"""
+    (folder / "xm_375_2019_registration.toml").write_text(text, encoding="utf-8")
+    return load("xm_375_2019_registration", [folder])
+
+
+def test_a_group_by_date_of_registration(tmp_path):
+    regulation = registered(tmp_path, "registered_before = 2008-07-01")
+    for day, expected in ((date(2008, 6, 30), True), (date(2008, 7, 1), False), (None, None)):
+        assert say(regulation, "none", first_registered=day) == (expected,)
+    assert "first registered before 2008-07-01" in explain_rule(regulation)
+
+
+def test_the_scope_of_a_registration_bounds_it(tmp_path):
+    regulation = registered(tmp_path, "emission_stage = [2]")
+    assert say(regulation, "none", fuel="gasoline") == (True,)
+    file = Path(regulation.path)
+    file.write_text(file.read_text(encoding="utf-8").replace(
+        "[applies_to]", '[applies_to]\nfuel = ["diesel"]'), encoding="utf-8")
+    assert say(load_file(file), "none", fuel="gasoline") == (None,)
+    assert say(load_file(file), "none", fuel="diesel") == (True,)
+
+
+def test_the_columns_that_are_read_are_named():
+    assert judge.columns_read(load("cn_hj845_2017"), "no") == (
+        "date", "fuel", "vehicle_class", "emission_stage", "is_valid", "vsp_device_kw_t",
+        "vsp_kw_t", "wind_speed_m_s", "is_valid_no", "no_ppm")
+    assert judge.columns_read(load("xm_375_2019_registration"), "none") == (
+        "date", "fuel", "vehicle_class", "emission_stage", "first_registered")
+    assert judge.columns_read(load("us_clean_screen"), "co")[-6:] == (
+        "is_valid_co", "co_pct", "is_valid_hc", "hc_ppm", "is_valid_no", "no_ppm")

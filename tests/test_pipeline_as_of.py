@@ -177,6 +177,9 @@ def test_what_was_exported_later_was_not_withdrawn_then(changed: Path, tmp_path:
     ask = ("export", "findings", changed / "lake", "--withdrawn", "-o")
     assert rsd(*ask, tmp_path / "now.json").code == 0
     assert len(json.loads((tmp_path / "now.json").read_bytes())) == 1  # the correction undid one
+    then = as_of.at(Lake.open(changed / "lake"), str(changed / "then" / "list.csv"))
+    assert as_of.exported_versions(then) == []
+    assert as_of.exported_versions(Lake.open(changed / "lake")) != []
     assert rsd(*ask, tmp_path / "then.json", "--as-of", changed / "then" / "list.csv").code == 0
     assert json.loads((tmp_path / "then.json").read_bytes()) == []
 

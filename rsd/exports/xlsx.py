@@ -190,7 +190,7 @@ def _mark_unverified(book: Workbook, sheet: Worksheet, rows: pl.DataFrame, words
 def _set_columns(book: Workbook, sheet: Worksheet, rows: pl.DataFrame, titles: list[str],
                  words: Words) -> list[Callable[[int, int, Any], int]]:
     """Set width and number format of each column; return what writes a cell of each."""
-    shown = {
+    shown: dict[type[pl.DataType] | None, tuple[str, int, Callable[[int, int, Any], int]]] = {
         pl.Datetime: ('yyyy-mm-dd hh:mm:ss"Z"', 21, sheet.write_number),
         None: ("yyyy-mm-dd hh:mm:ss", 20, sheet.write_number),
         pl.Date: ("yyyy-mm-dd", 11, sheet.write_number),

@@ -6,14 +6,16 @@ from typing import Any
 
 import polars as pl
 
-from rsd.columns import REPORTED, travelling
+from rsd.columns import PASSES, REPORTED, travelling
 from rsd.intake.codes import CodeTable
 from rsd.intake.flags import all_true, without_flagged
 from rsd.intake.layout import LABEL, Layout
+from rsd.privacy import holds_chinese_plate, mask_chinese_plates
 from rsd.reasons import mask
 from rsd.units import to_canonical
 
 _SCHEMA = travelling(REPORTED)
+_OPEN = {column.name for column in PASSES} | {"use_reported"}
 
 
 def to_reported(records: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -34,12 +36,12 @@ def to_reported(records: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         records = records.with_columns(pl.col(texts).cast(LABEL))
     for source, target in layout.format.text.items():
         if source in layout.names:
-            columns[target] = pl.col(source)
+            columns[target] = _without_plates(records[source], target)
     for source, target in layout.format.date.items():
         if source in layout.names:
             columns[target] = pl.col(source).str.to_date("%Y-%m-%d")
     if layout.site:
-        columns["site_id"] = pl.lit(layout.site)
+        columns["site_id"] = pl.lit(mask_chinese_plates(layout.site))
     columns |= without_flagged(_numbers(records, layout, pieces), records, layout, pieces)
     columns |= _codes(records, layout, pieces)
     columns |= _times(layout, pieces, records.columns)
@@ -52,6 +54,23 @@ def to_reported(records: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         columns.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in _SCHEMA.items()
     ]
     return records.select(chosen)
+
+
+def _without_plates(cells: pl.Series, target: str) -> pl.Expr:
+    """Return a text column; where it goes to the open passes, without plates in it.
+
+    A plate in a wrong cell is masked. In the number of a record it makes the number blank: one is
+    derived, for masked ones of two vehicles could be the same.
+    """
+    distinct = cells if cells.dtype == pl.String else cells.unique()
+    texts = distinct.cast(pl.String)
+    if target not in _OPEN or (is_plate := holds_chinese_plate(texts)) is None:
+        return pl.col(cells.name)
+    known = {text: None if target == "record_id" else mask_chinese_plates(text)
+             for text in texts.filter(is_plate).unique()}
+    if not known:
+        return pl.col(cells.name)
+    return pl.col(cells.name).cast(pl.String).replace(known)
 
 
 def _numbers(records: pl.DataFrame, layout: Layout,

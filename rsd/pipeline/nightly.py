@@ -72,6 +72,7 @@ def find(lake: Lake, ids: Sequence[str] | None = None, *,
         asked = list(ids) if ids is not None else list(
             dict.fromkeys([*lake.regulations, *known.to_series()]))
         regulations = regulations_of(lake, asked)
+        lake.visible_files("passes")  # a lost file is told, also where nothing new is judged
         renewed = finding.renew(lake, regulations, everything=everything)
         keep(lake, regulations)
         if renewed.files is not None or renewed.made != finding.made_from(lake):

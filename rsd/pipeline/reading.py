@@ -20,7 +20,7 @@ from rsd.law import judge
 from rsd.law.rulebook import Regulation
 from rsd.pipeline import as_of, exporting, trail
 from rsd.pipeline.aliases import present_id
-from rsd.pipeline.masking import mask_plates_in_text
+from rsd.pipeline.masking import mask_chinese_plates, mask_plates_in_text
 from rsd.pipeline.nightly import regulations_of
 from rsd.pipeline.replicates import nearness
 from rsd.privacy import VehicleKey, normalise_plate_expr
@@ -193,6 +193,9 @@ def quarantine(lake: Lake, *, show_plates: bool = False,
         "quarantine_version": view.table("quarantine").version()}, reason=reason)
     texts = [_shown(raw, reason) for raw, reason in rows.select("raw", "reason").iter_rows()]
     shown = texts if show_plates else [mask_plates_in_text(t) for t in texts]
+    if not show_plates:  # a dump may be named after a vehicle
+        rows = rows.with_columns(
+            pl.col("file").map_elements(mask_chinese_plates, return_dtype=pl.String))
     return rows.select("file", "line", "byte_offset", "reason", "column").with_columns(
         pl.Series("raw", shown, pl.String))
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rsd.errors import IntegrityError
+from rsd.privacy import mask_chinese_plates
 
 _COUNTS = ("records", "accepted", "quarantined", "duplicates", "duplicates_in_file",
            "duplicates_earlier", "corrected", "replicates", "blank")
@@ -40,6 +41,12 @@ class FileSummary:
     error: str | None = None
     ignored_columns: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A dump may be named after a vehicle; a summary is printed, logged and stored in the open.
+        if name in ("file", "error") and isinstance(value, str):
+            value = mask_chinese_plates(value)
+        super().__setattr__(name, value)
 
     def clear_counts(self) -> None:
         """Forget what was counted: nothing of the file was stored."""

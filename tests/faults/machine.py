@@ -29,8 +29,6 @@ MEMORY_KIB = 2 << 20
 OPEN, WRITE, SYNC, NAME, UNLINK, MKDIR, TRUNCATE, READ, OPENREAD = (1 << k for k in range(9))
 CHANGES = OPEN | WRITE | SYNC | NAME | UNLINK | MKDIR | TRUNCATE
 """Every call by which a disk changes, or is told to keep what it has."""
-PYTHON = "python"
-"""Instead of a command: a function of rsd, the lake, and its keywords as JSON."""
 KINDS = {"count": 0, "kill": 1, "error": 2, "short": 3, "signal": 4, "budget": 5}
 
 
@@ -183,7 +181,8 @@ def load_everything() -> None:
     for name in ("cli.main", "cli.output", "cli.memory", "cli.progress", "rsd.pipeline.nightly",
                  "rsd.pipeline.ingest", "rsd.pipeline.setup", "rsd.pipeline.reading", "rsd.sql",
                  "rsd.exports.lists", "rsd.audit", "rsd.scoring", "zoneinfo", "pyarrow",
-                 "rsd.keeping.compaction", "rsd.keeping.rotation", "xlsxwriter"):
+                 "rsd.keeping.compaction", "rsd.keeping.rotation", "rsd.keeping.purge",
+                 "rsd.keeping.doctor", "xlsxwriter"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for name in getattr(rsd, "__all__", ()):
@@ -264,32 +263,9 @@ def _work(shim: Any, job: dict[str, Any]) -> int:
                    os.fsencode(job["journal"]))
     code = 0
     for command in job["commands"]:
-        code = max(code, _python(command[1:]) if command[0] == PYTHON
-                   else main._exit_code(list(command)))
+        code = max(code, main._exit_code(list(command)))
     shim.fault_disarm()
     return code
-
-
-def _python(arguments: list[str]) -> int:
-    """Call a function of rsd with the lake and keywords, as a command of the same name would."""
-    import importlib
-
-    from cli.main import Terminated
-    from rsd.errors import RsdError
-    from rsd.lake import Lake
-
-    place, lake, keywords = arguments
-    module, _, name = place.rpartition(".")
-    try:
-        getattr(importlib.import_module(module), name)(Lake.open(lake), **json.loads(keywords))
-    except RsdError as error:
-        print(f"rsd: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except Terminated:
-        return 143
-    return 0
 
 
 def _limit(limits: dict[str, int]) -> None:

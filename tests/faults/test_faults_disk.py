@@ -121,6 +121,8 @@ def test_memory_that_runs_out(machine: Machine, together: Night, place: Path):
             end = machine.run(together.job(lake, limits={"RLIMIT_AS": limit}))
             ends.append(end.code)
             assert not end.timed_out
+            assert "internal fault" not in end.err
+            assert end.code != 6 or "memory or threads ran out" in end.err
             together.check_state(lake)
             together.check_converges(machine, lake)
     assert len(ends) == 1 or (ends[0] != together.code and ends[-1] == together.code), ends

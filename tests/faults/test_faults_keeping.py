@@ -7,20 +7,19 @@ the plate in their place.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 
 import checker
 import pytest
-from machine import PYTHON, Fault, Job, Machine
+from machine import Fault, Job, Machine
 from power import VARIANTS, Disk, read_journal, write_tree
 from scenario import ALL, PLATES, Night, case, chosen, digest, spread
 
 WORK = {
-    "compact": ("rsd.keeping.compaction.compact", {}),
-    "rotate": ("rsd.keeping.rotation.rotate", {"reason": "test"}),
-    "purge": ("purging.purge_before", {"day": "2026-09-03"}),
+    "compact": (["doctor"], ["--repair", "--compact"]),
+    "rotate": (["key", "rotate"], ["--reason", "test"]),
+    "purge": (["purge"], ["--before", "2026-09-03", "--reason", "test"]),
 }
 
 
@@ -38,8 +37,8 @@ def meaning(lake: Path) -> str:
 
 
 def job_of(work: str, lake: Path, **more: object) -> Job:
-    function, keywords = WORK[work]
-    return Job([[PYTHON, function, str(lake), json.dumps(keywords)]], str(lake), **more)  # type: ignore[arg-type]
+    command, options = WORK[work]
+    return Job([[*command, str(lake), *options]], str(lake), **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

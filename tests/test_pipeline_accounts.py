@@ -1,0 +1,67 @@
+"""The account of a dump is stored, also when the run died behind its commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from chain import dump, record
+
+from rsd.lake import Lake
+from rsd.pipeline import ingest as pipeline_ingest
+from rsd.pipeline.ingest import ingest
+from rsd.pipeline.setup import init_lake
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return init_lake(tmp_path / "lake")[0]
+
+
+def told(lake: Lake) -> list[tuple]:
+    runs = Lake.open(lake.path).table("runs").scan().collect()
+    return sorted(runs.select("file", "state", "records", "accepted", "quarantined",
+                              "duplicates").rows())
+
+
+def died(lake: Lake, paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ingest, each dump a batch of its own, and die before the accounts are stored."""
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline_ingest, "record", kill)
+        patch.setattr(pipeline_ingest, "SMALL_BYTES", 0)
+        with pytest.raises(Killed):
+            ingest(lake, paths)
+
+
+def test_accounts_that_a_dead_run_could_not_store_are_stored_by_the_next(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one = dump(tmp_path / "one.csv", [record(jlbh="1"), "bad", record(jlbh="1")])
+    two = dump(tmp_path / "two.csv", [record(jlbh="2")])
+    three = dump(tmp_path / "three.csv", [record(jlbh="3")])
+    died(lake, [one, two], monkeypatch)
+    assert told(lake) == []
+    ingest(lake, [three, one])
+    done = [("one.csv", "done", 3, 1, 1, 1), ("three.csv", "done", 1, 1, 0, 0),
+            ("two.csv", "done", 1, 1, 0, 0)]
+    assert told(lake) == sorted([*done, ("one.csv", "already", 0, 0, 0, 0)])
+    ingest(lake, [two])
+    assert [row for row in told(lake) if row[1] == "done"] == done
+
+
+def test_a_lake_of_before_has_its_accounts_already(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Runs without a note of how far they reach, as they were written once."""
+    ingest(lake, [dump(tmp_path / "one.csv", [record(jlbh="1")])])
+    entry = lake.table("runs").folder / "_delta_log" / f"{0:020d}.json"
+    entry.write_text(entry.read_text().replace("passes_version", "something"))
+    again = Lake.open(lake.path)
+    ingest(again, [dump(tmp_path / "two.csv", [record(jlbh="2")])])
+    assert [row[:2] for row in told(lake)] == [("one.csv", "done"), ("two.csv", "done")]

@@ -177,7 +177,9 @@ def changed_files(table: Table, version: int) -> tuple[list[Path], list[Path]] |
         removed = [a["remove"]["path"] for a in actions if "remove" in a]
         rows |= added
         moved = sum(rows.get(name, 0) for name in removed)
-        if _info(actions).get("operation") != "compact" or sum(added.values()) != moved:
+        is_moved = _info(actions).get("operation") == "compact" and 0 < moved == sum(
+            added.values())
+        if not is_moved:
             come.update(added)
             gone.update(removed)
     went, came = gone - come, come - gone
@@ -219,9 +221,13 @@ def _found(lake: Lake, regulations: Sequence[Regulation],
 def _pieces(lake: Lake) -> list[pl.LazyFrame]:
     """Return the passes that count, cut into pieces: a cut before the filter reads little else."""
     table = lake.table("passes")
-    return [_counting(_scan(table, [table.folder / file.name]).slice(begin, PIECE_ROWS))
-            for file in table.snapshot().files.values()
-            for begin in range(0, _rows(file.statistics), PIECE_ROWS)]
+    found = []
+    for path in table.files():
+        whole = _scan(table, [path])
+        rows = int(whole.select(pl.len()).collect().item())  # of the footer: nothing is read
+        found += [_counting(whole.slice(begin, PIECE_ROWS))
+                  for begin in range(0, rows, PIECE_ROWS)]
+    return found
 
 
 def _buckets(lake: Lake) -> Buckets:

@@ -175,7 +175,8 @@ def _readable(frame: pl.DataFrame) -> pl.DataFrame:
     runs = pl.when("is_runnable")
     none = pl.lit("no limits given: refuses to run")
     numbers = pl.when("is_verified").then(pl.lit("verified")).otherwise(pl.lit("UNVERIFIED"))
-    judges = pl.when(pl.col("pollutants") == "").then(pl.lit("registration")).otherwise("pollutants")
+    is_none = pl.col("pollutants") == ""
+    judges = pl.when(is_none).then(pl.lit("registration")).otherwise("pollutants")
     return frame.select("regulation", "title", "verb", numbers.alias("numbers"),
                         runs.then(judges).otherwise(none).alias("judges"))
 

@@ -88,7 +88,7 @@ def export_referral(lake: Path, output: Path, show_plates: bool, again: bool, ra
 @export.command("notices")
 @options.lake_argument
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True,
-              metavar="DIR", help="A new or empty folder: a PDF a vehicle goes there, and an index.")
+              metavar="DIR", help="New or empty: a PDF a vehicle goes there, with an index.")
 @options.regulations
 @click.option("--vehicle", default=None, metavar="VEHICLE", show_default="all",
               help="Only this vehicle: a vehicle_id, or a plate (audited).")

@@ -124,7 +124,7 @@ def _attempt(  # noqa: PLR0911 - one return an ending
         is_panic = type(error).__name__ == "PanicException"  # how an engine in Rust gives up
         if os.environ.get("RSD_TRACEBACK") or not (isinstance(error, Exception) or is_panic):
             raise
-        if is_panic and _is_starved(error):
+        if _is_starved(error):
             said.append(_NO_MEMORY)
             return StorageError.exit_code
         if _is_damage(error):
@@ -141,8 +141,11 @@ def _attempt(  # noqa: PLR0911 - one return an ending
 
 
 def _is_starved(error: BaseException) -> bool:
-    """Say whether an engine could have no thread or memory (EAGAIN, ENOMEM)."""
-    return any(f"code: {number}," in str(error) for number in (errno.EAGAIN, errno.ENOMEM))
+    """Say whether Python or an engine could have no thread or no memory (EAGAIN, ENOMEM)."""
+    signs = [text.format(number) for text in ("code: {},", "(os error {})")
+             for number in (errno.EAGAIN, errno.ENOMEM)]
+    return type(error).__name__ == "OutOfMemoryException" or any(
+        sign in str(error) for sign in (*signs, "can't start new thread"))
 
 
 def _is_damage(error: BaseException) -> bool:

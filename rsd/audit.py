@@ -160,7 +160,7 @@ def _last(descriptor: int, path: Path) -> tuple[Head, bytes]:
     tail = b""
     while end and tail.count(b"\n") < 2:
         start = max(0, end - _BLOCK)
-        tail = os.pread(descriptor, end - start, start) + tail
+        tail = disk.read_at(descriptor, end - start, start) + tail
         end = start
     whole, _, torn = tail.rpartition(b"\n")
     line = whole.rpartition(b"\n")[2]
@@ -176,6 +176,8 @@ def _last(descriptor: int, path: Path) -> tuple[Head, bytes]:
 def _set_torn_aside(descriptor: int, path: Path, head: Head, torn: bytes, actor: str) -> Head:
     digest = hashlib.sha256(torn).hexdigest()
     aside = path.with_name(f"{path.name}.{head.seq + 1}.{digest[:8]}.torn")
+    for left in path.parent.glob(f".{path.name}.*{disk.TEMPORARY}"):
+        left.unlink()  # of one who died right here; the lock is ours
     disk.replace(aside, torn, 0o600)
     os.ftruncate(descriptor, os.fstat(descriptor).st_size - len(torn))
     return _write(descriptor, head, actor, TORN,

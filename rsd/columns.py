@@ -219,7 +219,7 @@ REPLICATES: tuple[Column, ...] = (
 FINDINGS: tuple[Column, ...] = (
     _text("regulation_id", "regulation"),
     _text("kind", "violation, screening, registration or clean"),
-    _text("pollutant", "one of POLLUTANTS"),
+    _text("pollutant", "one of POLLUTANTS; none where a registration is judged"),
     _text("vehicle_id", "keyed pseudonym"),
     _text("plate_color", "one of PLATE_COLORS"),
     _text("vehicle_class", "of the deciding record"),

@@ -25,10 +25,10 @@ from rsd.storage.pinned import PinnedTable, read_only
 from rsd.storage.settings import Configuration, Value, checked, read, text
 from rsd.storage.table import BATCH, COMPACTED, Commit, Table, batch_of, is_own_name
 
-__all__ = ["BATCH", "COMPACTED", "Commit", "Lake", "Pin", "PinnedLake", "Table"]
+__all__ = ["BATCH", "COMPACTED", "GATED", "Commit", "Lake", "Pin", "PinnedLake", "Table"]
 
 _LOCK_FILE = ".lock"
-_GATED = ("evidence", "quarantine")  # rows exist once their batch stands in passes
+GATED = ("evidence", "quarantine")  # rows exist once their batch stands in passes
 _TRIES = 20  # readings of all versions, until two in a row agree
 
 
@@ -184,7 +184,7 @@ class Lake:
         if name not in TABLES:
             raise UsageError("no such table", found=repr(name), expected=", ".join(TABLES))
         if name not in self._tables:
-            self._tables[name] = Table(self, name, self._folder(name), name in _GATED)
+            self._tables[name] = Table(self, name, self._folder(name), name in GATED)
         return self._tables[name]
 
     def pinned(self) -> PinnedLake:
@@ -218,7 +218,7 @@ class Lake:
         Of evidence and quarantine those of committed batches, of every other table all.
         """
         version = self._held_back(name) if version is None else version
-        is_gated = name in _GATED  # batches before files: what is committed is then there
+        is_gated = name in GATED  # batches before files: what is committed is then there
         batches = self.committed_batches() if is_gated else frozenset()
         paths = [
             path for path in self.table(name).files(version) if not is_gated
@@ -234,6 +234,8 @@ class Lake:
         places += [p for n in ("law", "settings") for p in (self.path / "open" / n).glob("**")]
         removed = _remove(p for folder in places if folder.is_dir() for p in folder.iterdir()
                           if is_own_name(p.name, staged=False))
+        following = self.key_path.with_name(f"{self.key_path.name}.next")
+        removed += _remove(iter([following] if following.exists() else []))  # of no change
         for name in TABLES:
             with contextlib.suppress(PermissionError, FileNotFoundError):
                 removed += _remove(_litter(self.table(name)))
@@ -288,7 +290,7 @@ class PinnedLake(Lake):
         super().__init__(lake.path, pin.configuration)
         self.notices, self.pin = lake.notices, pin
         for name, snapshot in pin.snapshots.items():
-            self._tables[name] = PinnedTable(self, lake.table(name), snapshot, name in _GATED)
+            self._tables[name] = PinnedTable(self, lake.table(name), snapshot, name in GATED)
 
     @property
     def regulation_folders(self) -> tuple[Path, ...]:

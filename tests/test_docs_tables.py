@@ -91,7 +91,11 @@ def test_a_shown_command_exists_with_its_options(shown):
     words = shlex.split(shown, comments=True)[1:]
     command = commands
     while isinstance(command, click.Group):
-        known = command.commands
+        known, default = command.commands, getattr(command, "default", None)
+        if default is not None and words[:1] not in [[name] for name in known]:
+            words = [default, *words]
+        if words[0].startswith("-"):
+            break
         assert words[0] in known, f"rsd has no command {words[0]}"
         command, words = known[words[0]], words[1:]
     names = {name for parameter in command.params for name in parameter.opts} | {"--help"}

@@ -113,9 +113,11 @@ def test_a_record_that_was_corrected_since_is_named(change):
 
 def test_only_the_version_that_counts_is_told():
     old = a_pass("p1", T1, is_current=False, opacity_pct=99.0, wind_speed_m_s=9.0)
-    row = told(passes=passes(old, a_pass("p1", T1), a_pass("p2", T2, opacity_pct=36.0)))
-    assert row["first_wind_speed_m_s"] == 1.5
-    assert row["evidence_missing"] == []
+    rows = [old, a_pass("p1", T1), a_pass("p2", T2, opacity_pct=36.0)]
+    for order in (rows, rows[::-1]):
+        row = told(passes=passes(*order))
+        assert row["first_wind_speed_m_s"] == 1.5
+        assert row["evidence_missing"] == []
 
 
 def test_photographs_belong_to_a_version_of_the_record():

@@ -265,6 +265,16 @@ def test_few_are_suspected_and_nobody_who_is_found_is_missing(mixed, whole, regu
         assert found.hash().is_in(suspects.implode()).all()
 
 
+def test_a_value_on_the_limit_is_found_where_the_law_says_at_least(tmp_path):
+    text = (BUILT_IN / f"{HJ845}.toml").read_text(encoding="utf-8").replace('op = ">"', 'op = ">="')
+    file = tmp_path / f"{HJ845}.toml"
+    file.write_text(text.replace('quantity = "vsp"\nop = ">="', 'quantity = "vsp"\nop = ">"'),
+                    encoding="utf-8")
+    rows = [a_pass(r, f"2024-01-1{k} 09:00:00", opacity_pct=30.0) for k, r in enumerate("ab")]
+    assert find(frame(rows).lazy(), [load_file(file)], timezone=SHANGHAI).height == 1
+    assert find(frame(rows).lazy(), [load(HJ845)], timezone=SHANGHAI).is_empty()
+
+
 def test_marks_tell_what_findings_are_made_of_and_nothing_else(mixed):
     passes, laws, _ = mixed
     rows = passes.collect()

@@ -235,3 +235,27 @@ def test_values_are_float64() -> None:
     frame = cn().frame
     reals = [c.name for c in REPORTED if c.dtype == pl.Float64]
     assert {frame.schema[n] for n in reals} == {pl.Float64}
+
+
+@pytest.mark.parametrize(("cell", "column"), [
+    ("dwbh", "site_id"), ("ycxbh", "line_id"), ("cdxh", "lane"), ("hpzl", "plate_type"),
+    ("cllx", "vehicle_type"), ("wxyy", "device_reason"),
+])
+@pytest.mark.parametrize("text", ["闽D98765", "x 闽d９8765", "闽D·98765"])
+def test_a_plate_in_a_wrong_cell_is_masked(cell: str, column: str, text: str) -> None:
+    account = cn({cell: text}, {}, {cell: "环岛路1"})
+    told = account.column(column)
+    assert "*" in told[0]
+    assert "8765" not in told[0]
+    assert told[1] == (CN_ROW[cell] or None)
+    assert told[2] == "环岛路1"
+    assert account.column("plate") == ["闽D12345"] * 3
+
+
+def test_a_record_s_number_with_a_plate_in_it_is_blank() -> None:
+    account = cn({"jlbh": "20240501闽D12345"}, {"jlbh": "号1"}, {"jlbh": "7"})
+    assert account.column("record_id") == [None, "号1", "7"]
+
+
+def test_photographs_keep_the_plate_in_their_names() -> None:
+    assert one(tp1="闽D12345.jpg", sp1="闽D12345.mp4")["photo_1"] == "闽D12345.jpg"

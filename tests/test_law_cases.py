@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from chain import rsd
-from test_docs import calls, parse
 
 from rsd.errors import PolicyRefusal, StorageError, UsageError
 from rsd.law.rulebook import BUILT_IN, available, load, load_file
@@ -275,8 +274,6 @@ def test_the_page_names_every_regulation_verb_number_and_basis():
             assert f"`{number.name}`" in row
     assert BASES["co"][0] in page
     assert all(bases[0] in page for bases in BASES.values() if bases[0].count(",") == 0)
-    for line in calls(page):
-        parse(line)
 
 
 def test_the_example_on_the_page_is_a_case_file(tmp_path):

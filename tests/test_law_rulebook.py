@@ -278,6 +278,24 @@ def test_a_regulation_in_words_says_scope_bounds_and_ends(tmp_path):
         load("us_clean_screen"))
 
 
+@pytest.mark.parametrize(("old", "new", "known"), [
+    ('fuel = ["diesel"]', "fuels = 1", "citation, emission_stage, fuel, vehicle_class"),
+    ('title = "', 'titel = "x"\ntitle = "',
+     "applies_to, citation, id, jurisdiction, notes, period, title, verb"),
+    ("from = 2017-07-27", "from = 2017-07-27\nto = 2018-01-01",
+     "citation, from, limit, until, validity"),
+])
+def test_an_unknown_key_is_told_every_key_that_there_is(tmp_path, old, new, known):
+    with pytest.raises(UsageError, match=f"the key is unknown.*expected one of {known}"):
+        load_file(changed(tmp_path, old, new))
+
+
+def test_notes_are_told_where_there_are_any(tmp_path):
+    notes = HJ845[HJ845.index("notes = ["):HJ845.index("[applies_to]")]
+    assert "\n\nNotes:\n  - The scope is category M" in explain_rule(load("cn_hj845_2017"))
+    assert "Notes:" not in explain_rule(load_file(changed(tmp_path, notes, "")))
+
+
 def test_lines_are_found_by_path():
     text = '''a = 1
 b = """

@@ -11,6 +11,7 @@ from rsd.lake import Lake
 from rsd.pipeline import ingest as pipeline_ingest
 from rsd.pipeline.ingest import ingest
 from rsd.pipeline.setup import init_lake
+from rsd.storage.table import Table
 
 
 @pytest.fixture
@@ -65,3 +66,32 @@ def test_a_lake_of_before_has_its_accounts_already(
     again = Lake.open(lake.path)
     ingest(again, [dump(tmp_path / "two.csv", [record(jlbh="2")])])
     assert [row[:2] for row in told(lake)] == [("one.csv", "done"), ("two.csv", "done")]
+
+
+def test_what_was_never_finished_is_taken_out_whoever_comes_next(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A batch that died between its tables; its dumps come in another batch, or never."""
+    class Killed(BaseException):
+        pass
+
+    one = dump(tmp_path / "one.csv", [record(jlbh="1", tp1="1.jpg"), "bad"])
+    commit = Table.commit
+
+    def die(self: Table, *args: object, **options: object) -> int:
+        if self.name == "passes":
+            raise Killed
+        return commit(self, *args, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "commit", die)
+        with pytest.raises(Killed):
+            ingest(lake, [one])
+    later = Lake.open(lake.path)
+    assert later.table("quarantine").files()
+    assert later.visible_files("quarantine") == []
+    ingest(later, [dump(tmp_path / "two.csv", [record(jlbh="2")])])
+    assert [later.table(name).files() for name in ("quarantine", "evidence")] == [[], []]
+    (file,) = ingest(later, [one]).files
+    assert (file.state, file.accepted, file.quarantined) == ("done", 1, 1)
+    assert len(later.visible_files("quarantine")) == 1

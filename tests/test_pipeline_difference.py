@@ -10,6 +10,7 @@ from chain import HIGH_NO, dump, record, rsd
 from rsd.errors import PolicyRefusal, UsageError
 from rsd.lake import Lake
 from rsd.law.rulebook import BUILT_IN
+from rsd.pipeline.as_of import at
 from rsd.pipeline.difference import difference
 from rsd.pipeline.nightly import run
 from rsd.pipeline.setup import init_lake
@@ -106,3 +107,14 @@ def test_the_command_prints_counts_and_vehicles_without_plates(lake: Lake, tmp_p
                          "other_kind")
     assert len(counts) == 4
     assert rsd("regulations", "diff", HJ845, HJ845, "--lake", lake.path).code == 0
+
+
+def test_the_passes_of_before_can_be_asked_and_read_in_pieces(lake: Lake, tmp_path, monkeypatch):
+    lower = law(tmp_path / "low", "value = 30.0", "value = 20.0")
+    run(lake, [dump(tmp_path / "e.csv", [record(
+        jlbh=f"late-{day}", hphm="闽D55555", jcsj=f"2026-09-{day:02} 08:00:00", btgdjg="22")
+        for day in (1, 2)])])
+    monkeypatch.setattr("rsd.pipeline.finding.PIECE_ROWS", 3)
+    monkeypatch.setattr("rsd.findings.SHORT", 0)
+    assert difference(lake, HJ845, lower).vehicles.height == 2
+    assert difference(at(lake, "passes=0"), HJ845, lower).vehicles.height == 1

@@ -167,6 +167,18 @@ def test_what_was_compacted_after_it_came_is_looked_at(lake: Lake):
     assert (found["vehicle_id"].to_list(), asked(lake)) == (["v2"], 2)
 
 
+def test_a_file_that_came_and_went_again_is_no_news(lake: Lake):
+    commit(lake, [two_over(1, "v1", 0)])
+    find_all(lake)
+    commit(lake, [two_over(3, "v2", 0)])
+    passing = lake.table("passes").files()[-1]
+    commit(lake, [], [passing], operation="purge")
+    assert finding.changed_files(lake.table("passes"), 0) == ([], [])
+    passing.unlink()
+    find_all(lake)
+    assert asked(lake) == 0
+
+
 def test_an_entry_that_only_calls_itself_a_compaction_is_none(lake: Lake):
     commit(lake, [two_over(1, "v1", 0), two_over(3, "v2", 0)])
     find_all(lake)
@@ -292,6 +304,36 @@ def test_a_crash_before_the_entry_leaves_the_findings_of_before(lake: Lake, monk
             find_all(lake)
     assert Lake.open(lake.path).table("findings").scan().collect().equals(before)
     assert find_all(Lake.open(lake.path))[1]["new"] == 1
+
+
+@pytest.fixture
+def many(lake: Lake) -> Lake:
+    """A lake with more findings than are held in memory at a time."""
+    commit(lake, [two_over(10 * k, f"v{k}", 0) for k in range(30)])
+    return lake
+
+
+def test_more_findings_than_memory_holds_are_stored_part_by_part(many: Lake, monkeypatch):
+    monkeypatch.setattr(finding, "HELD_FINDINGS", 7)
+    monkeypatch.setattr(finding, "PIECE_ROWS", 5)
+    monkeypatch.setattr(findings, "SHORT", 0)
+    found, counts = find_all(many)
+    assert counts == {"total": 30, "new": 30, "changed": 0, "withdrawn": 0}
+    assert len(many.table("findings").files()) > 3
+    assert found.equals(anew(many))
+    files = many.table("findings").files()
+    assert find_all(many, everything=True)[1]["new"] == 0
+    assert many.table("findings").files() == files  # what did not change is not written again
+    correct(many, "r00010", opacity_pct=2.0)
+    correct(many, "r00020", opacity_pct=90.0)
+    commit(many, [two_over(900, "w1", 0)])
+    found, counts = find_all(many)
+    assert counts == {"total": 30, "new": 1, "changed": 1, "withdrawn": 1}
+    assert found.equals(anew(many))
+    assert many.table("findings").scan().collect().sort(findings.ORDER).equals(found)
+    assert not [p for p in many.path.iterdir() if p.name.startswith(".findings")]
+    with many.writer():
+        assert many.sweep() == []  # no staged file is left
 
 
 # Any order of anything

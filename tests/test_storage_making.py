@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rsd import audit
 from rsd.errors import LakeBusy, StorageError, UsageError
 from rsd.lake import Lake
 from rsd.pipeline.setup import init_lake
@@ -82,3 +83,12 @@ def test_a_write_that_fails_without_a_number_is_a_matter_of_storage():
     said = disk.storage_error(None, "/lake/x", "the rows cannot be written")
     assert isinstance(said, StorageError)
     assert "Check free space" in str(said)
+
+
+def test_the_audit_log_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for number in range(20):
+        audit.append(tmp_path, "test", {"number": number})
+    read = disk.os.pread
+    monkeypatch.setattr(disk.os, "pread", lambda f, size, at: read(f, max(1, size // 2), at))
+    assert audit.append(tmp_path, "test", {}).seq == 21
+    assert audit.verify(audit.audit_path(tmp_path)) == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
@@ -59,7 +59,7 @@ class Phrases:
     def rule(self, regulation: Regulation) -> str:
         """Return the rule by which a regulation finds, its numbers filled in."""
         settings = regulation.verb.settings
-        facts = dict(asdict(settings)) if hasattr(settings, "__dataclass_fields__") else {}
+        facts = {f.name: getattr(settings, f.name) for f in fields(regulation.how.settings)}
         if regulation.verb.name == "repeated":
             facts |= self._repeated(facts)
         return self.text("rules", regulation.verb.name, sentence=settings.sentence(), **facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -70,6 +71,6 @@ def _newest_first(table: Table) -> Iterator[Commit]:
     entries = table.folder / "_delta_log"
     for version in reversed(log.versions(entries)[0]):
         actions = log.read_entry(log.entry_path(entries, version)) or []
-        info = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+        info: dict[str, Any] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
         at = dt.datetime.fromtimestamp(info.get("timestamp", 0) / 1000, dt.UTC)
         yield Commit(version, at, info.get("rsd", {}))

@@ -12,7 +12,7 @@ from rsd.lake import Lake
 from rsd.law import rulebook
 from rsd.law.rulebook import Regulation
 from rsd.pipeline import trail
-from rsd.pipeline.finding import current_passes
+from rsd.pipeline.finding import current_passes, pieces
 from rsd.pipeline.inspections import passed_inspections
 
 _KEY = ["pollutant", "vehicle_id"]
@@ -50,7 +50,7 @@ def difference(lake: Lake, a: str, b: str) -> Difference:
     """
     laws = regulation_of(lake, a), regulation_of(lake, b)
     first, second = (findings.find(
-        current_passes(lake), [law], timezone=lake.timezone,
+        current_passes(lake), [law], timezone=lake.timezone, pieces=pieces(lake),
         inspections=passed_inspections(lake)).select(*_KEY, *_TOLD) for law in laws)
     both = first.join(second, on=_KEY, how="full", coalesce=True, suffix="_b")
     in_a, in_b = pl.col("kind").is_not_null(), pl.col("kind_b").is_not_null()

@@ -86,8 +86,7 @@ def evidence_of(lake: Lake, findings: pl.DataFrame, *, show_plates: bool) -> pl.
     """Return findings with their evidence, as `rsd.exports.evidence.with_evidence`.
 
     References of photographs are given only with ``show_plates``, for their names often carry
-    plates; names of source files to who may read ``restricted/``, with what looks like a plate
-    masked unless ``show_plates``.
+    plates; names of source files to who may read ``restricted/``.
     """
     return with_evidence(findings, _sources(lake, findings, show_plates))
 
@@ -96,7 +95,7 @@ def _sources(lake: Lake, findings: pl.DataFrame, show_plates: bool) -> Sources:
     entitled = lake.may_read_restricted
     return Sources(
         passes=_passes_of(lake, findings), sites=lake.table("sites").scan().collect(),
-        timezone=lake.timezone, files=_file_names(lake, show_plates) if entitled else None,
+        timezone=lake.timezone, files=_file_names(lake) if entitled else None,
         restricted=lake.table("evidence").scan() if entitled else None,
         checks=read_checks(list_file(lake, CHECKS_FILE), lake.timezone), show_photos=show_plates)
 
@@ -131,11 +130,11 @@ def _may_hold(statistics: object, instants: pl.Series) -> bool:
     return bool(first < len(instants) and instants[int(first)] <= high + _SLACK)
 
 
-def _file_names(lake: Lake, show_plates: bool) -> pl.DataFrame:
+def _file_names(lake: Lake) -> pl.DataFrame:
+    """Return ``source_sha256, source_file``; a file may be named after another vehicle: masked."""
     runs = lake.table("runs").scan().filter(pl.col("state") == "done").select("sha256", "file")
     files = runs.collect().unique("sha256", keep="first", maintain_order=True)
-    names = files["file"].to_list() if show_plates else [
-        None if name is None else mask_plates_in_text(name) for name in files["file"]]
+    names = [None if name is None else mask_plates_in_text(name) for name in files["file"]]
     return pl.DataFrame({"source_sha256": files["sha256"],
                          "source_file": pl.Series(names, dtype=pl.String)})
 

@@ -93,10 +93,12 @@ def renew(lake: Lake, regulations: Sequence[Regulation], *,
     tasks = _tasks(lake, regulations, {} if everything else noted, after)
     asked = [None if vehicles is None else vehicles.len() for _, vehicles in tasks]
     made = {**{r: m for r, m in noted.items() if r not in after}, **after}
+    if table.version() >= 0 and not any(asked) and None not in asked:
+        total = int(table.scan().select(pl.len()).collect().item())
+        return Renewed({"total": total, "new": 0, "changed": 0, "withdrawn": 0}, None, 0, made)
     with _buckets(lake) as buckets:
-        stored = table.scan().with_columns(_is_new=False)
-        for batch in stored.collect_batches(chunk_size=HELD_FINDINGS, engine="streaming"):
-            buckets.add(batch)
+        for piece in _cut(table, HELD_FINDINGS):
+            buckets.add(piece.collect().with_columns(_is_new=False))
         for together, vehicles in tasks:
             for part in _found(lake, together, vehicles):
                 buckets.add(part.with_columns(_is_new=True))
@@ -180,7 +182,7 @@ def changed_files(table: Table, version: int) -> tuple[list[Path], list[Path]] |
         is_moved = _info(actions).get("operation") == "compact" and 0 < moved == sum(
             added.values())
         if not is_moved:
-            come.update(added)
+            come.update(list(added))
             gone.update(removed)
     went, came = gone - come, come - gone
     changed = sum(rows.get(name, 0) for name in (*went, *came))
@@ -215,19 +217,20 @@ def _found(lake: Lake, regulations: Sequence[Regulation],
         return
     yield from findings.find_parts(
         current_passes(lake), regulations, timezone=lake.timezone, vehicles=vehicles,
-        inspections=passed_inspections(lake), pieces=_pieces(lake), scratch=_scratch(lake))
+        inspections=passed_inspections(lake), pieces=pieces(lake), scratch=_scratch(lake))
 
 
-def _pieces(lake: Lake) -> list[pl.LazyFrame]:
-    """Return the passes that count, cut into pieces: a cut before the filter reads little else."""
-    table = lake.table("passes")
-    found = []
+def pieces(lake: Lake) -> list[pl.LazyFrame]:
+    """Return the passes that count, cut into pieces."""
+    return [_counting(piece) for piece in _cut(lake.table("passes"), PIECE_ROWS)]
+
+
+def _cut(table: Table, most_rows: int) -> Iterator[pl.LazyFrame]:
+    """Yield a table's rows in pieces; each reads little else."""
     for path in table.files():
         whole = _scan(table, [path])
         rows = int(whole.select(pl.len()).collect().item())  # of the footer: nothing is read
-        found += [_counting(whole.slice(begin, PIECE_ROWS))
-                  for begin in range(0, rows, PIECE_ROWS)]
-    return found
+        yield from (whole.slice(begin, most_rows) for begin in range(0, rows, most_rows))
 
 
 def _buckets(lake: Lake) -> Buckets:

@@ -14,7 +14,7 @@ import polars as pl
 
 from rsd.errors import InputRefused, StorageError
 from rsd.intake.source import STANDARD_INPUT, Source, sources_of
-from rsd.lake import Lake
+from rsd.lake import GATED, Lake
 from rsd.pipeline.accounts import PENDING, record
 from rsd.pipeline.batch import SOURCE, Known, Stage, commit_batch, refuse, stage_batch
 from rsd.pipeline.plates import PlateBook
@@ -59,6 +59,7 @@ def ingest(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None 
     """
     named = list(paths)
     with lake.writer(), watched(lake, "ingest") as watch, ExitStack() as stack:
+        _drop_unborn(lake)
         spool: dict[Path, str] = {}
         if STANDARD_INPUT in map(str, named):
             spool = dict([stack.enter_context(spooled(lake))])
@@ -142,6 +143,17 @@ def _ingest(lake: Lake, paths: list[Path], spool: dict[Path, str], input_format:
                 watch.ended(summary)
         record(lake, run)
     return run
+
+
+def _drop_unborn(lake: Lake) -> None:
+    """Take out of the tables what a dead run had committed of a batch that never came to be.
+
+    Nobody sees those rows, and the dumps may come again in another batch, or never.
+    """
+    for table in map(lake.table, GATED):
+        seen = set(lake.visible_files(table.name))
+        if unborn := [path for path in table.files() if path not in seen]:
+            table.commit([], remove=unborn, info={"operation": "drop what was never finished"})
 
 
 def _dumps_of(path: Path, spooled_sha256: str | None,

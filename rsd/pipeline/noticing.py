@@ -13,13 +13,11 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from rsd.errors import PolicyRefusal, UsageError
-from rsd.exports.evidence import PLACES
 from rsd.exports.notices import Letter, choose_font, notices, overview, write_notices
 from rsd.exports.safety import BOM, Progress, csv_blocks, printable, storage_error
 from rsd.exports.words import words
 from rsd.lake import Lake
 from rsd.pipeline import as_of, exporting, trail
-from rsd.pipeline.masking import mask_plates_in_text
 from rsd.pipeline.reading import findings_of, resolve_vehicle
 from rsd.privacy import is_military_plate_expr, mask_plate_expr
 from rsd.review.flow import CURRENT
@@ -85,10 +83,7 @@ def export_notices(lake: Lake, folder: Path, *, regulations: Sequence[str] = (),
     if ids is not None and listed.is_empty():
         raise UsageError("nothing to tell about this vehicle", found="no finding",
                          remedy="Take a vehicle of the list: rsd export findings LAKE -o FILE")
-    # a file may be named after another vehicle: its name is masked in every case
-    told = exporting.detailed(view, listed, show_plates=show_plates).with_columns(
-        pl.col(f"{place}_source_file").map_elements(mask_plates_in_text, return_dtype=pl.String)
-        for place in PLACES)
+    told = exporting.detailed(view, listed, show_plates=show_plates)
     told, exempt = _with_plates(view, told, show_plates)
     kept, left = _permitted(told, unreviewed)
     made = as_of.provenance(view, command="export notices", plates=show_plates)

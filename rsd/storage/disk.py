@@ -121,6 +121,15 @@ def read_up_to(descriptor: int, size: int) -> bytes:
     return data
 
 
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Read ``size`` bytes at a place, or all up to the end, in as many pieces as it takes."""
+    data = b""
+    while len(data) < size and (piece := os.pread(descriptor, size - len(data),
+                                                  offset + len(data))):
+        data += piece
+    return data
+
+
 def publish(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Make a file appear under its name whole and durable, or not at all.
 

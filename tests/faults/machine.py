@@ -65,6 +65,12 @@ class Job:
     before: str = ""
     """Python statements that the child runs first."""
     stdin: str = ""
+    timeout: int = TIMEOUT_SECONDS
+
+
+UNBORN_THREAD = "Exception ignored in thread started by"
+"""What CPython says before it hangs: a thread that found no memory before it had begun is waited
+for without end. It happens where address space is limited; a system kills instead."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +160,13 @@ def serve() -> None:
             for _, write in pipes:
                 os.close(write)
             running[pid] = counters, [read for read, _ in pipes]
+            timeout = question["job"]["timeout"]
         else:
             pid = question["pid"]
             os.kill(pid, signal.SIGCONT)
+            timeout = TIMEOUT_SECONDS
         counters, pipes = running[pid]
-        code, memory, timed_out = _waited(pid)
+        code, memory, timed_out = _waited(pid, timeout)
         out, err = ("", "") if code is None else map(_all_of, pipes)
         end = End(pid, code, out, err, counters[0], counters[1], counters[2], memory, timed_out)
         if code is not None:
@@ -190,8 +198,8 @@ def load_everything() -> None:
             getattr(rsd, name)
 
 
-def _waited(pid: int) -> tuple[int | None, int, bool]:
-    """Wait for the end or a stop, TIMEOUT_SECONDS at most: then the child is killed."""
+def _waited(pid: int, timeout: int) -> tuple[int | None, int, bool]:
+    """Wait for the end or a stop, so many seconds at most: then the child is killed."""
     timed_out = False
     descriptor = os.pidfd_open(pid)
     try:
@@ -200,7 +208,7 @@ def _waited(pid: int) -> tuple[int | None, int, bool]:
             found, status, usage = os.wait4(pid, os.WUNTRACED | os.WNOHANG)
             if found:
                 break
-            if waited > TIMEOUT_SECONDS and not timed_out:
+            if waited > timeout and not timed_out:
                 timed_out = True
                 os.kill(pid, signal.SIGKILL)
             if select.select([descriptor], [], [], 0.02) == ([], [], []):

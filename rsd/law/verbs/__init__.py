@@ -6,7 +6,7 @@ file's ``[verb]`` table, so nothing has a default here.
 
 To add a verb: write a module with a frozen settings class (with ``least_exceedances`` and
 ``sentence``) and a function of the type `Decide`, and one line in `VERBS`; then read the rule once
-more in plain Python in ``tests/oracle.py``, where the two are compared.
+more in plain Python in ``tests/oracle_verbs.py``: the tests compare the two.
 """
 
 from __future__ import annotations

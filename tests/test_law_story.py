@@ -241,8 +241,8 @@ def test_the_story_says_what_the_verb_decides(settings, given_inspections, given
 def told(regulation_id: str, verdicts: list[bool]) -> list[str]:
     regulation = load(regulation_id)
     rows = readings(*((float(day), over) for day, over in enumerate(verdicts))).with_columns(
-        value=pl.col("exceeds").cast(pl.Float64), date=pl.col("measured_at").dt.date(), site_id=pl.lit("s"),
-        line_id=pl.lit("1"))
+        value=pl.col("exceeds").cast(pl.Float64), date=pl.col("measured_at").dt.date(),
+        site_id=pl.lit("s"), line_id=pl.lit("1"))
     return [note.key for note in law_story.tell(regulation, rows, Context(ZONE, None))]
 
 

@@ -72,7 +72,7 @@ def test_power_loss_at_every_step(machine: Machine, night: Night, place: Path):
                     reached.add(night.check_state(lake))
     assert len(walked) > 50 or len(walked) == 1
     assert len(walked) == 1 or reached == set(range(len(night.states)))
-    for k in spread(len(walked), 4):
+    for k in spread(len(walked), 3):
         full, tree = list(walked.values())[k - 1]
         with case(full):
             write_tree(tree, lake)

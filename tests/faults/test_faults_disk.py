@@ -49,7 +49,7 @@ def test_an_error_at_every_step(machine: Machine, together: Night, place: Path, 
     steps = counted(machine, together, place, operations)
     seed = list(KINDS).index(kind)
     failed = 0
-    for full, step in chosen(kind, spread(steps, 3, seed)):
+    for full, step in chosen(kind, spread(steps, 2, seed)):
         with case(full):
             lake = together.copy(place)
             fault = Fault("error", step, number, stays, operations)

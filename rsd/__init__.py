@@ -17,8 +17,10 @@ from rsd.version import VERSION as __version__  # noqa: N811
 if TYPE_CHECKING:
     from rsd.lake import Lake
     from rsd.pipeline.as_of import open_at
+    from rsd.pipeline.difference import difference
     from rsd.pipeline.explain import explain
     from rsd.pipeline.ingest import ingest
+    from rsd.pipeline.inspections import add_inspections
     from rsd.pipeline.nightly import find_all, run
     from rsd.pipeline.reading import aggregate, export_list, quarantine, query
     from rsd.pipeline.setup import init_lake
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
     from rsd.synthetic import simulate
 
 __all__ = [
-    "Lake", "RunSummary", "__version__", "aggregate", "explain", "export_list", "find_all",
-    "ingest", "init_lake", "open_at", "quarantine", "query", "run", "simulate",
+    "Lake", "RunSummary", "__version__", "add_inspections", "aggregate", "difference", "explain",
+    "export_list", "find_all", "ingest", "init_lake", "open_at", "quarantine", "query", "run",
+    "simulate",
 ]  # fmt: skip
 
 _HOME = {
+    "add_inspections": "rsd.pipeline.inspections", "difference": "rsd.pipeline.difference",
     "Lake": "rsd.lake", "RunSummary": "rsd.pipeline.summary", "aggregate": "rsd.pipeline.reading",
     "explain": "rsd.pipeline.explain", "export_list": "rsd.pipeline.reading",
     "find_all": "rsd.pipeline.nightly", "ingest": "rsd.pipeline.ingest",

@@ -33,6 +33,9 @@ GENESIS = "0" * 64
 TORN = "audit torn tail"
 """Action of the record that says that a crash had left a part of a record."""
 
+BEGUN_ANEW = "audit log begun anew"
+"""Action of the first record of a log whose predecessor was there once and is gone."""
+
 _FIELDS = {"seq", "at", "actor", "action", "details", "prev", "hash"}
 _BLOCK = 65_536  # bytes read at a time, backwards, to find the last line
 
@@ -48,6 +51,12 @@ class Head:
 def audit_path(lake: Path) -> Path:
     """Return where a lake's audit log is."""
     return lake / "restricted" / "audit" / "audit.jsonl"
+
+
+def is_gone(lake: Path) -> bool:
+    """Say whether a lake has no audit log, or an empty one."""
+    path = audit_path(lake)
+    return not path.exists() or path.stat().st_size == 0
 
 
 def append(lake: Path, action: str, details: Mapping[str, object], *,
@@ -109,6 +118,8 @@ def verify(path: Path, head: Head | Sequence[Head] | None = None) -> list[str]:
             problems.append(f"{where}: record {seq} was edited")
         if previous and record["prev"] != previous:
             problems.append(f"{where}: record {seq} does not follow the one before it")
+        if record["action"] == BEGUN_ANEW:
+            problems.append(f"{where}: the log was begun anew, what stood before is gone")
         if seq in found:
             problems.append(f"{where}: number {seq} stands twice")
         elif seq != expected:

@@ -194,3 +194,13 @@ def test_the_commands(lake: Lake, tmp_path: Path) -> None:
     shutil.copy2(lake.key_path, tmp_path / "new/restricted/vehicle.key")
     assert rsd("doctor", tmp_path / "new").code == 0
     assert rsd("restore", tmp_path / "none", tmp_path / "x").code == 2
+
+
+def test_a_copy_of_another_history_is_not_added_to(lake: Lake, tmp_path: Path) -> None:
+    backup(lake, tmp_path / "copy")
+    old = restored(lake, tmp_path / "copy", tmp_path / "old")
+    ingest(lake, tmp_path, 1)
+    backup(Lake.open(lake.path), tmp_path / "copy")
+    ingest(old, tmp_path, 2)
+    with pytest.raises(UsageError, match="another history"):
+        backup(Lake.open(old.path), tmp_path / "copy")

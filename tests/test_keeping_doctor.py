@@ -246,3 +246,32 @@ def test_the_table_is_for_people(place: Path) -> None:
     assert "problems remain" in answer.err
     content = rsd("doctor", place, "--content", "--format", "csv")
     assert content.code in (0, 6, 7)
+
+
+def test_an_entry_whose_statistics_are_no_json_is_told_of(place: Path) -> None:
+    entry = max((place / "open/passes/_delta_log").glob("*.json"))
+    entry.write_text(entry.read_text().replace('"stats": "{', '"stats": "}'))
+    answer = rsd("doctor", place)
+    assert answer.code == 7, answer
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied"])
+def test_an_audit_log_that_is_gone_stays_told(place: Path, how: str):
+    lake = Lake.open(place)
+    path = audit.audit_path(lake.path)
+    assert path.stat().st_size
+    if how == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(b"")
+    for _ in range(2):  # the first visit's own record begins a new log, which says so
+        diagnosis = examine(lake)
+        assert diagnosis.exit_code == 7
+        assert "audit" in diagnosis.problems["table"]
+
+
+def test_kept_law_that_was_cut_is_found(place: Path):
+    kept = sorted((place / "open" / "law").rglob("*.toml"))
+    assert kept
+    kept[0].write_bytes(b"")
+    assert examine(Lake.open(place)).remaining == 1

@@ -206,3 +206,17 @@ def test_the_command_counts_by_table(lake: Lake) -> None:
     assert "restricted/deletions/purge-" in answer.err
     assert rsd("purge", lake.path, "--before", "2026-7-1", "--reason", "r").code in (0, 2)
     assert rsd("purge", lake.path, "--before", "2026-07-01").code == 2
+
+
+def test_versions_of_a_record_that_was_moved_to_an_earlier_day_go_with_it(
+        lake: Lake, tmp_path: Path) -> None:
+    for month in (8, 5):
+        path = dump(tmp_path / f"moved{month}.csv",
+                    [record(jlbh="MOVED", jcsj=f"2026-0{month}-04 08:00:00")])
+        assert rsd("run", lake.path, path).code == 0
+    again = Lake.open(lake.path)
+    purge(again, BEFORE, "rule")
+    left = again.table("passes").scan().filter(pl.col("record_id") == "MOVED").collect()
+    assert left.is_empty()
+    rsd("find", lake.path)
+    assert doctor(lake.path) == []

@@ -187,3 +187,19 @@ def test_a_lake_without_vehicles_gets_a_new_key_too(tmp_path: Path) -> None:
     assert "0 vehicles" in answer.err
     assert doctor(tmp_path / "lake") == []
     assert rsd("key", "forget", tmp_path / "lake", "--reason", "new").code == 0
+
+
+def test_the_first_name_is_answered_to_after_two_changes(lake: Lake) -> None:
+    first = lake.table("vehicles").scan().select("vehicle_id", "plate").collect().row(0)
+    rotate(lake, "one")
+    rotate(Lake.open(lake.path), "two")
+    again = Lake.open(lake.path)
+    now = again.table("vehicles").scan().filter(pl.col("plate") == first[1]).collect()
+    assert aliases.present_id(again, first[0]) == now["vehicle_id"].item()
+    forget(again, "over")
+    assert aliases.present_id(Lake.open(lake.path), first[0]) == first[0]
+
+
+def test_days_beyond_the_calendar_are_a_wrong_call(lake: Lake) -> None:
+    with pytest.raises(UsageError, match="too many days"):
+        rotate(lake, "leak", grace_days=99_999_999_999)

@@ -77,6 +77,7 @@ def _backup(lake: Lake, target: Path) -> Copied:
     view = lake.pinned()
     versions = {name: view.table(name).version() for name in TABLES}
     disk.ensure_folder(target, 0o700)
+    _check_history(lake, target, versions)
     (target / _BEGUN).touch(0o600)
     count = size = 0
     for name in TABLES:
@@ -91,6 +92,22 @@ def _backup(lake: Lake, target: Path) -> Copied:
     disk.replace(target / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode(), 0o600)
     (target / _BEGUN).unlink()
     return Copied(versions, count, size, _remove_erased(lake, target))
+
+
+def _check_history(lake: Lake, target: Path, versions: Mapping[str, int]) -> None:
+    """Raise UsageError where the copy has entries that are not those of the lake.
+
+    So it is after a lake was restored from an older copy and went on: names of entries recur.
+    """
+    for name in TABLES:
+        folder = lake.table(name).folder / "_delta_log"
+        for version in range(versions[name] + 1):
+            path = log.entry_path(folder, version)
+            copy = target / path.relative_to(lake.path)
+            if copy.exists() and path.exists() and copy.read_bytes() != path.read_bytes():
+                raise UsageError("the folder holds another history of this lake", where=str(copy),
+                                 remedy="Run: rsd doctor LAKE. If the lake was restored from an "
+                                        "older backup, take a new folder.")
 
 
 def _files_of(lake: Lake, name: str, version: int) -> list[Path]:

@@ -92,6 +92,11 @@ def _passes(plan: Plan) -> pl.DataFrame:
     lake, staging = plan.lake, plan.staging
     held = plan.held_ids["record_id"].implode()
     goes = _is_old(plan.before) & ~pl.col("record_id").is_in(held)
+    # a correction may have moved a record to an earlier day: its versions of before go with it
+    ids = lake.table("passes").scan().filter(goes & pl.col("is_current")).select("record_id")
+    late = lake.table("passes").scan().filter(~pl.col("is_current"), ~_is_old(plan.before)).join(
+        ids, on="record_id", how="semi").select("record_id").collect(engine="streaming")
+    goes |= ~pl.col("is_current") & pl.col("record_id").is_in(late["record_id"].implode())
     gone = [pl.DataFrame(schema={"source_sha256": pl.String, "source_line": pl.Int64})]
     for path in lake.visible_files("passes"):
         rows = scan(lake, "passes", [path])

@@ -30,6 +30,7 @@ from rsd.storage import change, disk
 GRACE_DAYS = 90
 """Days that former names are answered to; choice of this project."""
 
+_MOST_DAYS = 36_500  # a hundred years
 NEXT = ".next"
 RETIRED = ".retired"
 _FORGOTTEN = ("passes", "findings", "vehicles", "evidence", "inspections")
@@ -68,6 +69,9 @@ def rotate(lake: Lake, reason: str, *, grace_days: int = GRACE_DAYS) -> Rotated:
         raise UsageError("a change of the key needs a reason", where="--reason")
     if grace_days < 0:
         raise UsageError("days below zero", where="--grace-days", found=str(grace_days))
+    if grace_days > _MOST_DAYS:
+        raise UsageError("too many days", where="--grace-days", found=str(grace_days),
+                         expected=f"at most {_MOST_DAYS}")
     with lake.writer():
         place = lake.key_path
         old = VehicleKey.load(place)

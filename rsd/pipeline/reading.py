@@ -14,6 +14,7 @@ from rsd.columns import OPEN_TABLES, POLLUTANTS
 from rsd.errors import PolicyRefusal, UsageError
 from rsd.exports.lists import check_suffix, export_findings
 from rsd.exports.safety import Progress, text_of_bytes
+from rsd.findings import ORDER
 from rsd.intake import utf16
 from rsd.lake import Lake, PinnedLake
 from rsd.law import judge
@@ -93,7 +94,7 @@ def _open_versions(view: PinnedLake) -> dict[str, int]:
 
 def findings_of(lake: Lake) -> pl.DataFrame:
     """Return the findings as they stand."""
-    return lake.table("findings").scan().collect().sort("found_at", "vehicle_id", "pollutant")
+    return lake.table("findings").scan().collect().sort(ORDER)
 
 
 def export_list(lake: Lake, path: Path, *, show_plates: bool = False, withdrawn_only: bool = False,

@@ -41,6 +41,9 @@ def record(lake: Lake, action: str, details: Mapping[str, object], *,
     content = {**_who(), **details, **({} if reason is None else {
         "reason": mask_chinese_plates(reason)})}
     if lake.may_read_restricted:
+        if audit.is_gone(lake.path) and lake.table("runs").version() >= 0:
+            # each run left records: a log that has none was removed, and verifying says so
+            audit.append(lake.path, audit.BEGUN_ANEW, _who())
         audit.append(lake.path, action, content)
     else:
         inbox.leave(lake.path, action, content)

@@ -79,6 +79,15 @@ class _Replay:
     def apply(self, version: int, actions: list[Action]) -> None:
         """Go on by one entry: its removes, then everything else."""
         self.version = version
+        try:
+            self._apply(version, actions)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise IntegrityError("an entry of the table's log cannot be understood",
+                                 where=str(entry_path(self._log, version)),
+                                 found=type(error).__name__,
+                                 remedy="Restore it from a backup.") from error
+
+    def _apply(self, version: int, actions: list[Action]) -> None:
         for action in actions:
             if "remove" in action:
                 self._files.pop(file_name(action["remove"]["path"], self._log), None)

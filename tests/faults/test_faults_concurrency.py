@@ -58,7 +58,8 @@ def test_readers_are_never_blocked_and_see_one_state(
             if holds(lake):
                 second = machine.run(alone.job(lake))
                 check_message(second, 5)
-                assert str(running.pid) in second.err
+                # locked already, its name not yet written: the lock counts, not the name
+                assert str(running.pid) in second.err or "left no name" in second.err
             seen.add(at)
             end = machine.go_on(running)
             assert end.code == alone.code, end.err

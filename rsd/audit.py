@@ -19,12 +19,13 @@ import hashlib
 import json
 import os
 import pwd
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsd.errors import IntegrityError, StorageError
+from rsd.errors import IntegrityError, LakeBusy, StorageError
 from rsd.storage import disk
 
 GENESIS = "0" * 64
@@ -37,6 +38,8 @@ BEGUN_ANEW = "audit log begun anew"
 """Action of the first record of a log whose predecessor was there once and is gone."""
 
 _FIELDS = {"seq", "at", "actor", "action", "details", "prev", "hash"}
+PATIENCE_S = 20.0
+"""How long a record waits for those of others, which take milliseconds; choice of this project."""
 _BLOCK = 65_536  # bytes read at a time, backwards, to find the last line
 
 
@@ -135,6 +138,23 @@ def verify(path: Path, head: Head | Sequence[Head] | None = None) -> list[str]:
     return problems
 
 
+def _take(descriptor: int, path: Path) -> None:
+    """Lock the log; others that write a record are waited for, each briefly, and not for ever."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise LakeBusy(
+                    "another process holds the audit log, and does not go on", where=str(path),
+                    remedy="See which (`fuser FILE`), end it if it hangs, then run again: without "
+                           "a record nothing is answered.") from None
+            time.sleep(0.01)
+        else:
+            return
+
+
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[int]:
     disk.ensure_folder(path.parent.parent, 0o700)
@@ -143,7 +163,7 @@ def _locked(path: Path) -> Iterator[int]:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # exports beside each other wait, each briefly
+        _take(descriptor, path)
         if is_new:
             disk.sync(path.parent)
         yield descriptor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,15 @@ def test_the_audit_log_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(disk.os, "pread", lambda f, size, at: read(f, max(1, size // 2), at))
     assert audit.append(tmp_path, "test", {}).seq == 21
     assert audit.verify(audit.audit_path(tmp_path)) == []
+
+
+def test_a_held_audit_log_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    audit.append(tmp_path, "test", {})
+    monkeypatch.setattr(audit, "PATIENCE_S", 0.05)
+    with audit.audit_path(tmp_path).open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(LakeBusy, match="holds the audit log"):
+            audit.append(tmp_path, "test", {})
+    assert audit.append(tmp_path, "test", {}).seq == 2

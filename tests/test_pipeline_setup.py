@@ -16,7 +16,8 @@ from rsd.pipeline import setup
 from rsd.pipeline.ingest import ingest
 from rsd.pipeline.reading import query
 from rsd.pipeline.setup import init_lake
-from rsd.pipeline.vehicles import read_registry, registered
+from rsd.pipeline.registry import Registry
+from rsd.pipeline.vehicles import read_registry
 
 REGISTRY_HEADER = REGISTRY.splitlines()[0]
 
@@ -105,7 +106,7 @@ def test_a_vehicle_of_the_registry_is_the_vehicle_of_the_dump(
     vehicles = lake.table("vehicles").scan().collect()
     assert sorted(vehicles.select("plate", "is_registered").rows()) == [
         ("闽D12345", True), ("闽D77777", False), ("闽D99999", True)]
-    assert registered(lake).height == 2
+    assert Registry.of(lake).facts.height == 2
 
 
 # What cannot be used

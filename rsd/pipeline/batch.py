@@ -94,7 +94,7 @@ def stage_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook, registry
         lake: held for writing.
         dumps: opened dumps. Several: each fits in memory; one: read as a stream.
         book: known vehicles; new ones are added.
-        registry: what the registry knows, by ``vehicle_id``.
+        registry: what the registry knows, as the book has numbered it.
         tick: called with the number of bytes of each dump that is done.
 
     Returns:

@@ -19,11 +19,12 @@ from rsd.pipeline.accounts import PENDING, record
 from rsd.pipeline.batch import SOURCE, Known, Stage, commit_batch, refuse, stage_batch
 from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.prepare import Prepared
+from rsd.pipeline.registry import Registry
 from rsd.pipeline.replicates import ReplicateCount
 from rsd.pipeline.spool import spooled
 from rsd.pipeline.status import Watch, note_exit_code, watched
 from rsd.pipeline.summary import FileSummary, RunSummary
-from rsd.pipeline.vehicles import check_key, registered
+from rsd.pipeline.vehicles import check_key
 from rsd.privacy import VehicleKey
 
 SMALL_BYTES = 8 << 20
@@ -124,14 +125,15 @@ def _ingest(lake: Lake, paths: list[Path], spool: dict[Path, str], input_format:
     watch.step("read")
     key = VehicleKey.load(lake.key_path)
     check_key(lake, key)
-    book, registry = PlateBook(key), registered(lake)
+    registry = Registry.of(lake)
+    book = PlateBook(key, registry)
     replicated = ReplicateCount(lake)
     try:
         with _Committer(Known(lake), replicated, watch) as committer:
             for batch in _batches(sources):
                 watch.reading(batch[0][1].file)
                 dumps = list(_opened(batch, lake, input_format, tick, refuse_doubtful_units))
-                stage = _staged(lake, dumps, book, registry, tick)
+                stage = _staged(lake, dumps, book, registry.facts, tick)
                 committer.take(stage, [summary for _, summary in batch])
     finally:
         for sha256, summary in pending.items():

@@ -13,6 +13,7 @@ import polars as pl
 
 from rsd.columns import PLATE_COLORS
 from rsd.pipeline.hash_index import HashIndex, Positions
+from rsd.pipeline.registry import Registry
 from rsd.privacy import (
     VehicleKey,
     hash_vehicles,
@@ -26,8 +27,8 @@ _ANY_PLATE = r"^[\p{L}\p{N}][\p{L}\p{N}\-]{1,14}$"
 _KEYS = ["hash", "check"]
 _COLOR = pl.Enum(PLATE_COLORS)
 _TEXTS = pl.Schema({"hash": pl.UInt64(), "check": pl.UInt64(), "color": _COLOR,
-                    "plate": pl.String(), "vehicle_id": pl.String()})
-_FOUND = ["check", "plate", "vehicle_id"]
+                    "plate": pl.String(), "vehicle_id": pl.String(), "registry_row": pl.UInt32()})
+_FOUND = ["check", "plate", "vehicle_id", "registry_row"]
 _SPREAD = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: a few colours become far apart
 
 
@@ -84,8 +85,8 @@ class _Texts:
 class PlateBook:
     """The plate texts of a run, by the kind of plates that their formats have."""
 
-    def __init__(self, key: VehicleKey) -> None:
-        self._key = key
+    def __init__(self, key: VehicleKey, registry: Registry | None = None) -> None:
+        self._key, self._registry = key, registry
         self._texts: dict[str, _Texts] = {}
 
     def mark(self) -> dict[str, int]:
@@ -116,6 +117,8 @@ class PlateBook:
     def assign(self, passes: pl.DataFrame, kind: str) -> pl.DataFrame:
         """Return passes with ``vehicle_id``; ``plate`` becomes normal, or null if it is no plate.
 
+        ``registry_row`` is where the registry knows the vehicle.
+
         Args:
             passes: ``plate`` as it came, ``plate_color``, ``intake_bits``.
             kind: ``cn`` for Chinese plates, ``any`` for others, ``none`` for a format without.
@@ -125,9 +128,10 @@ class PlateBook:
         """
         if kind == "none":
             nothing = pl.lit(None, pl.String)
-            return passes.with_columns(plate=nothing, vehicle_id=nothing)
+            return passes.with_columns(plate=nothing, vehicle_id=nothing,
+                                       registry_row=pl.lit(None, pl.UInt32))
         found = self._looked_up(passes, kind)
-        named = passes.with_columns(plate=found["plate"], vehicle_id=found["vehicle_id"])
+        named = passes.with_columns(found.drop("check"))
         if not found["plate"].null_count():
             return named
         is_plate = pl.col("plate").is_not_null()
@@ -136,7 +140,7 @@ class PlateBook:
                                   intake_bits=pl.col("intake_bits") | bits)
 
     def _looked_up(self, passes: pl.DataFrame, kind: str) -> pl.DataFrame:
-        """Return ``plate`` and ``vehicle_id`` of each pass."""
+        """Return ``check, plate, vehicle_id, registry_row`` of each pass."""
         color = pl.col("plate_color").cast(_COLOR).fill_null(pl.lit("unknown", _COLOR))
         spread = pl.col("color").to_physical().cast(pl.UInt64) * pl.lit(_SPREAD, pl.UInt64)
         asked = passes.select(text=pl.col("plate"), color=color).with_columns(
@@ -154,7 +158,8 @@ class PlateBook:
             return found
         # two texts with one hash: look at the texts themselves
         described = self._described(asked.unique(_KEYS), kind)
-        return asked.select(_KEYS).join(described, on=_KEYS, how="left", maintain_order="left")
+        return asked.select(_KEYS).join(described, on=_KEYS, how="left",
+                                        maintain_order="left").select(_FOUND)
 
     def _described(self, texts: pl.DataFrame, kind: str) -> pl.DataFrame:
         if kind != "cn":
@@ -169,9 +174,13 @@ class PlateBook:
         judged = texts.with_columns(plate=normalise_plate_expr("text")).with_columns(
             is_plate=is_plate.fill_null(value=False))
         nothing = judged.filter(~pl.col("is_plate")).with_columns(
-            plate=pl.lit(None, pl.String), vehicle_id=pl.lit(None, pl.String))
+            plate=pl.lit(None, pl.String), vehicle_id=pl.lit(None, pl.String),
+            registry_row=pl.lit(None, pl.UInt32))
         return pl.concat([self._named(judged.filter("is_plate")), nothing.select(_TEXTS.names())])
 
     def _named(self, plates: pl.DataFrame) -> pl.DataFrame:
         plates = plates.with_columns(plate_color=pl.col("color").cast(pl.String))
-        return plates.with_columns(hash_vehicles(self._key, plates)).select(_TEXTS.names())
+        named = plates.with_columns(hash_vehicles(self._key, plates))
+        row = (pl.lit(None, pl.UInt32) if self._registry is None
+               else self._registry.rows(named["vehicle_id"]))
+        return named.with_columns(registry_row=row).select(_TEXTS.names())

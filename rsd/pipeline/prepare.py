@@ -19,10 +19,12 @@ from rsd.pipeline.summary import FileSummary
 from rsd.reasons import mask
 
 PREPARED = pl.Schema([*travelling(REPORTED).items(), ("vehicle_id", pl.String()),
-                      ("source_sha256", travelling(PASSES)["source_sha256"])])
-"""Columns of a prepared frame: REPORTED and two keys."""
+                      ("source_sha256", travelling(PASSES)["source_sha256"]),
+                      ("registry_row", pl.UInt32())])
+"""Columns of a prepared frame: REPORTED, two keys, and where the registry knows the vehicle."""
 
-CONTENT = [n for n in PREPARED.names() if n not in ("source_line", "source_sha256", "plate")]
+CONTENT = [n for n in PREPARED.names()
+           if n not in ("source_line", "source_sha256", "plate", "registry_row")]
 """Columns that make the content of a record: two with the same id and content are one."""
 
 _SHAPE = ("site_id", "measured_local", "speed_km_h", "acceleration_m_s2", "co_co2", "hc_co2",

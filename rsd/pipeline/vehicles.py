@@ -79,11 +79,6 @@ def check_key(lake: Lake, key: VehicleKey) -> None:
                              remedy="Restore the lake's key from a backup; check RSD_KEY_FILE.")
 
 
-def registered(lake: Lake) -> pl.DataFrame:
-    """Return what the registry knows, one row a vehicle."""
-    return lake.table("vehicles").scan().filter(pl.col("is_registered")).collect()
-
-
 def read_registry(path: Path) -> pl.DataFrame:
     """Read a registry file.
 

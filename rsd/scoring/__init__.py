@@ -12,7 +12,7 @@ import polars as pl
 from rsd import quality
 from rsd.clock import constant_offset, to_utc
 from rsd.columns import PASSES, REPORTED, travelling
-from rsd.scoring.attributes import identity, look_up, place, registry_facts, site_facts
+from rsd.scoring.attributes import gather, identity, look_up, place, registry_facts, site_facts
 from rsd.scoring.clock import clock
 from rsd.scoring.gases import concentrations, masses, motion, nox, ratios
 from rsd.scoring.reasons import own_reasons
@@ -32,6 +32,9 @@ def score(
     ``vehicle_id`` (null without a plate) and ``source_sha256``; ``sites`` those of `SITES`;
     ``vehicles`` those of `VEHICLES`. Raises IntegrityError where ``site_id`` or ``vehicle_id``
     is no key of its table.
+
+    Where ``reported`` has ``registry_row``, it is the number of the vehicle's row in ``vehicles``,
+    which are then what `registry_facts` gave.
     """
     given = reported.collect_schema()
     types = {**travelling(PASSES), **travelling(REPORTED)}
@@ -40,7 +43,11 @@ def score(
     profile = quality.load_profile(rules.quality_profile)
     plates = rules.local_plates if rules.has_plates else ()
     frame = look_up(reported, "site_id", site_facts(sites), "_site_")
-    frame = look_up(frame, "vehicle_id", registry_facts(vehicles), "_registry_")
+    if "registry_row" in given:
+        frame = gather(frame, pl.col("registry_row"), vehicles.drop("vehicle_id"), "_registry_")
+    else:
+        frame = look_up(frame, "vehicle_id", registry_facts(vehicles.lazy()).collect(),
+                        "_registry_")
     for columns in (
         place() + clock(rules.timezone, rules.span, rules.has_hours) + identity(plates),
         motion() + ratios(),

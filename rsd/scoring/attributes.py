@@ -8,7 +8,7 @@ from operator import or_
 
 import polars as pl
 
-from rsd.columns import PASSES, travelling
+from rsd.columns import PASSES, VEHICLES, schema, travelling
 from rsd.errors import IntegrityError
 
 MAX_SLOPE_DEG = degrees(atan(0.12))
@@ -24,20 +24,26 @@ def look_up(frame: pl.LazyFrame, key: str, small: pl.DataFrame, prefix: str) -> 
     value of an Enum) and its columns are gathered by it. The big table's columns and order stay
     as they are; an ordered streaming join copies them, at more than twice the cost.
     """
-    names = [name for name in small.columns if name != key]
     if small.is_empty():
-        types = small.schema
-        return frame.with_columns(pl.lit(None, types[n]).alias(prefix + n) for n in names)
+        return gather(frame, pl.lit(None, pl.UInt32), small.drop(key), prefix)
     try:
         rows = pl.Enum(small[key])
     except (pl.exceptions.PolarsError, TypeError, ValueError):
         raise IntegrityError(f"{key} is no key of its table", found="a value twice, or null",
                              expected="each value once") from None  # fmt: skip
     row = pl.col(key).cast(rows, strict=False).to_physical()
+    return gather(frame, row, small.drop(key), prefix)
+
+
+def gather(frame: pl.LazyFrame, row: pl.Expr, small: pl.DataFrame, prefix: str) -> pl.LazyFrame:
+    """Add the columns of a small table by its row numbers, under a prefix; null where null is."""
+    if small.is_empty():
+        types = small.schema
+        return frame.with_columns(pl.lit(None, types[n]).alias(prefix + n) for n in types)
     # One literal for all columns: Polars 2.1 takes two literals that are all null for one, also
     # where their types differ.
-    found = pl.lit(small.select(names).to_struct()).gather(row).alias("_found")
-    fields = [pl.col("_found").struct.field(name).alias(prefix + name) for name in names]
+    found = pl.lit(small.to_struct()).gather(row).alias("_found")
+    fields = [pl.col("_found").struct.field(name).alias(prefix + name) for name in small.columns]
     return frame.with_columns(found).with_columns(fields)
 
 
@@ -47,11 +53,12 @@ def site_facts(sites: pl.DataFrame) -> pl.DataFrame:
     return sites.select("site_id", segment, "slope_deg")
 
 
-def registry_facts(vehicles: pl.DataFrame) -> pl.DataFrame:
+def registry_facts(vehicles: pl.LazyFrame) -> pl.LazyFrame:
     """Return what a pass takes from the registry; null where it is silent or says "unknown"."""
+    types = schema(VEHICLES)
     known = [
         pl.col(name).replace("unknown", None).cast(_TYPES[name])
-        if vehicles.schema[name] == pl.String else pl.col(name) for name in _REGISTRY
+        if types[name] == pl.String else pl.col(name) for name in _REGISTRY
     ]  # fmt: skip
     return vehicles.select("vehicle_id", *known).filter(
         pl.any_horizontal(pl.col(name).is_not_null() for name in _REGISTRY)

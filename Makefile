@@ -8,6 +8,7 @@ DEVELOPMENT := $(VENV)/.development
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 60
 MUTATE_SECONDS ?= 1200
+TEST_PROCESSES ?= 4
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
@@ -16,8 +17,8 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 demo: $(RUNTIME)  ## a synthetic city, the whole chain on it; results in demo/
 	@$(BIN)/rsd demo demo
 
-test: $(DEVELOPMENT)  ## the whole test suite
-	@$(BIN)/python -m pytest
+test: $(DEVELOPMENT)  ## the whole test suite, in up to TEST_PROCESSES=4 processes
+	@$(BIN)/python -m pytest -n auto --maxprocesses $(TEST_PROCESSES) --dist loadscope
 
 bench: $(DEVELOPMENT)  ## the benchmarks, side by side with other ways
 	@$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only -s

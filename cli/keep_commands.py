@@ -1,4 +1,4 @@
-"""Commands that keep a lake over the years: doctor, purge, key, backup, restore."""
+"""Commands that keep a lake over the years: doctor, purge, key, backup, restore, update."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rsd.lake import Lake
 
 _day = click.DateTime(formats=["%Y-%m-%d"])
+_input = click.Path(exists=True, dir_okay=False, path_type=Path)
 _why = click.option("--reason", required=True, metavar="TEXT", help="Why, for the record.")
 
 
@@ -187,3 +188,37 @@ def restore(source: Path, lake: Path) -> None:
 
 def _say(text: str) -> None:
     click.echo(f"rsd: {text}", err=True)
+
+
+@click.command()
+@options.lake_argument
+@click.option("--registry", type=_input, metavar="FILE",
+              help="CSV: plate, plate_color, vehicle_type, fuel, …")
+@click.option("--sites", type=_input, metavar="FILE",
+              help="CSV: site_id, name, road_segment, lon, lat, crs, slope_deg.")
+@click.option("--segments", type=_input, metavar="FILE",
+              help="GeoJSON LineStrings with segment_id and name.")
+@click.option("--calendar", type=_input, metavar="FILE",
+              help="CSV: date, is_working_day, name.")
+@click.option("--replace", is_flag=True,
+              help="Each FILE holds all rows there are: others that were given before go.")
+@options.document_format
+def update(lake: Path, registry: Path | None, sites: Path | None, segments: Path | None,
+           calendar: Path | None, replace: bool, output_format: str) -> None:
+    """Take over a new registry, new sites, road segments or working days.
+
+    Files are as for `rsd init`. A row whose key is known (plate and colour, site_id, segment_id,
+    date) replaces the known one as a whole, others are added. Passes of vehicles and sites that
+    changed are scored anew in the same moment, from what their dumps had said; the next `rsd run`
+    or `rsd find` judges their vehicles again.
+    """
+    from cli.output import emit_document
+    from rsd.keeping.updating import update as take_over
+    from rsd.lake import Lake
+
+    done = take_over(Lake.open(lake), registry=registry, sites=sites, segments=segments,
+                     calendar=calendar, replace=replace)
+    for remark in done.remarks:
+        _say(remark)
+    emit_document({**{name: dict(counts) for name, counts in done.counts.items()},
+                   "passes_scored_anew": done.passes}, output_format)

@@ -17,7 +17,7 @@ from cli.audit_commands import audit, status
 from cli.demo_commands import demo, simulate
 from cli.export_commands import export
 from cli.finding_commands import diff, inspections
-from cli.keep_commands import backup, doctor, key, purge, restore
+from cli.keep_commands import backup, doctor, key, purge, restore, update
 from cli.lake_commands import find, ingest, init, run
 from cli.law_commands import regulations
 from cli.read_commands import aggregate, explain, formats, quarantine, query
@@ -56,7 +56,7 @@ def commands() -> None:
 
 for _command in (demo, init, run, ingest, find, export, explain, aggregate, query, quarantine,
                  formats, regulations, simulate, status, audit, review,
-                 inspections,
+                 inspections, update,
                  doctor, purge, key, backup, restore):
     commands.add_command(_command)
 regulations.add_command(diff)

@@ -50,6 +50,8 @@ _AS_REPORTED = (
     Column("emission_stage_reported", pl.Int8, "", "emission stage 0 to 6, from the dump"),
     Column("first_registered_reported", pl.Date, "", "first registration, from the dump"),
     _label("use_reported", "use of the vehicle, from the dump"),
+    _label("vehicle_class_reported", "one of VEHICLE_CLASSES, from the dump's vehicle type; null "
+           "in what was stored before this column", VEHICLE_CLASSES),
     _flag("is_device_valid", "the instrument's verdict; null where it says nothing"),
     _text("device_reason", "the instrument's reason for an invalid record, untouched"),
 )
@@ -65,8 +67,6 @@ REPORTED: tuple[Column, ...] = (
     _text("plate_raw", "the plate as it came, where it is unreadable"),
     _label("plate_color", "one of PLATE_COLORS", PLATE_COLORS),
     *_AS_REPORTED,
-    _label("vehicle_class_reported", "one of VEHICLE_CLASSES, from the dump's vehicle type",
-           VEHICLE_CLASSES),
     _label("emission_standard", "emission standard as it came"),
     *MOTION,
     *RATIOS,
@@ -102,6 +102,7 @@ PASSES: tuple[Column, ...] = (
     _label("use", "use of the vehicle"),
     _flag("is_local", "plate of the lake's own city"),
     *MOTION,
+    _flag("is_site_slope", "slope_deg is the site's, the record had none"),
     _real("vsp_kw_t", "kW/t", "specific power, own computation"),
     *RATIOS,
     *CONCENTRATIONS,

@@ -15,8 +15,8 @@ from rsd.lake import Lake
 from rsd.pipeline import setup
 from rsd.pipeline.ingest import ingest
 from rsd.pipeline.reading import query
-from rsd.pipeline.setup import init_lake
 from rsd.pipeline.registry import Registry
+from rsd.pipeline.setup import init_lake
 from rsd.pipeline.vehicles import read_registry
 
 REGISTRY_HEADER = REGISTRY.splitlines()[0]

@@ -220,7 +220,7 @@ def _write(stage: Stage, parts: dict[str, Iterator[pl.DataFrame]], formats: dict
     evidence = _EvidenceWriter(stage)
     errors: list[BaseException] = []
     scored = [
-        score(_lazy(evidence.passing(frames), errors), sites, registry,
+        score(lazy_frames(evidence.passing(frames), PREPARED, errors), sites, registry,
               scoring_rules(stage.lake, formats[format_id]))
         for format_id, frames in parts.items()
     ]
@@ -235,18 +235,23 @@ def _write(stage: Stage, parts: dict[str, Iterator[pl.DataFrame]], formats: dict
     evidence.flush()
 
 
-def _lazy(frames: Iterable[pl.DataFrame], errors: list[BaseException]) -> pl.LazyFrame:
-    """Return a lazy frame over an iterator; the streaming engine pulls chunk after chunk."""
+def lazy_frames(frames: Iterable[pl.DataFrame], columns: pl.Schema,
+                errors: list[BaseException] | None = None) -> pl.LazyFrame:
+    """Return a lazy frame over an iterator; the streaming engine pulls chunk after chunk.
+
+    What the iterator raises is put into ``errors`` too, for the engine wraps it.
+    """
     def pull(with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None,
              batch_size: int | None) -> Iterator[pl.DataFrame]:
         try:
             for frame in frames:
                 yield frame if with_columns is None else frame.select(with_columns)
         except BaseException as error:
-            errors.append(error)
+            if errors is not None:
+                errors.append(error)
             raise
 
-    return register_io_source(pull, schema=PREPARED)
+    return register_io_source(pull, schema=columns)
 
 
 class _EvidenceWriter:

@@ -125,9 +125,8 @@ def _ingest(lake: Lake, paths: list[Path], spool: dict[Path, str], input_format:
     watch.step("read")
     key = VehicleKey.load(lake.key_path)
     check_key(lake, key)
-    registry = Registry.of(lake)
+    registry, replicated = Registry.of(lake), ReplicateCount(lake)
     book = PlateBook(key, registry)
-    replicated = ReplicateCount(lake)
     try:
         with _Committer(Known(lake), replicated, watch) as committer:
             for batch in _batches(sources):

@@ -22,10 +22,10 @@ KEY = ["source_sha256", "source_line"]
 """A row of passes or evidence is known by the file and line that it came from."""
 
 _DERIVED = {
-    "road_segment", "vehicle_class", "fuel", "emission_stage", "first_registered", "use",
-    "is_local", "vsp_kw_t", "co_g_kg", "hc_g_kg", "no_g_kg", "no2_g_kg", "nox_g_kg",
-    "nh3_g_kg", "convention", "nox_source", "derived_from", "is_current", "reason_bits",
-    "measured_at", "date", "hour", *KEY,
+    "road_segment", "vehicle_class", "vehicle_class_reported", "fuel", "emission_stage",
+    "first_registered", "use", "is_local", "is_site_slope", "vsp_kw_t", "co_g_kg", "hc_g_kg",
+    "no_g_kg", "no2_g_kg", "nox_g_kg", "nh3_g_kg", "convention", "nox_source", "derived_from",
+    "is_current", "reason_bits", "measured_at", "date", "hour", *KEY,
 }  # fmt: skip
 _FROM_INTAKE = mask("SENTINEL", "CLOCK_REPAIRED", "plate_unreadable")
 

@@ -71,13 +71,22 @@ def place() -> list[pl.Expr]:
     return [
         pl.coalesce("_site_segment", "site_id").alias("road_segment"),
         slope.alias("slope_deg"),
+        (pl.col("slope_deg").is_null() & pl.col("_site_slope_deg").is_not_null())
+        .alias("is_site_slope"),
         pl.when(slope.abs() <= MAX_SLOPE_DEG).then(slope).alias("_usable_slope_deg"),
     ]
 
 
 def identity(local_plates: tuple[str, ...]) -> list[pl.Expr]:
     """What the registry says, else the dump; whether the plate is of the lake's own city."""
-    merged = {
+    local = [pl.col("plate").str.starts_with(prefix) for prefix in local_plates if prefix]
+    is_local = reduce(or_, local) if local else pl.lit(None, pl.Boolean)
+    return [is_local.alias("is_local"), *merged()]
+
+
+def merged() -> list[pl.Expr]:
+    """What the registry says, else the dump."""
+    columns = {
         name: pl.coalesce(f"_registry_{name}", reported)
         for name, reported in (
             ("vehicle_class", "vehicle_class_reported"),
@@ -88,7 +97,5 @@ def identity(local_plates: tuple[str, ...]) -> list[pl.Expr]:
         )
     }
     for name in ("vehicle_class", "fuel"):
-        merged[name] = merged[name].fill_null(pl.lit("unknown", _TYPES[name]))
-    local = [pl.col("plate").str.starts_with(prefix) for prefix in local_plates if prefix]
-    is_local = reduce(or_, local) if local else pl.lit(None, pl.Boolean)
-    return [is_local.alias("is_local"), *(expr.alias(name) for name, expr in merged.items())]
+        columns[name] = columns[name].fill_null(pl.lit("unknown", _TYPES[name]))
+    return [expr.alias(name) for name, expr in columns.items()]

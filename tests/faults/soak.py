@@ -113,7 +113,7 @@ class Soak:
         lake, pick = str(self.lake), self._random
         name = pick.choices(
             ["run", "ingest", "find", "export", "query", "quarantine", "compact", "doctor",
-             "rotate", "purge"], [30, 30, 6, 5, 4, 2, 8, 3, 4, 2])[0]
+             "rotate", "purge", "update"], [30, 30, 6, 5, 4, 2, 8, 3, 4, 2, 4])[0]
         if name in ("run", "ingest"):
             fresh = [self._dump() for _ in range(pick.randint(1, 3))]
             again = pick.sample(self._dumps, min(len(self._dumps), pick.randint(0, 2)))
@@ -130,7 +130,15 @@ class Soak:
             "doctor": ["doctor", lake, "--repair"],
             "rotate": ["key", "rotate", lake, "--reason", "soak"],
             "purge": ["purge", lake, "--before", "2001-01-01", "--reason", "soak"],
+            "update": ["update", lake, "--registry", str(self._registry())],
         }[name]
+
+    def _registry(self) -> Path:
+        """Write a registry that says other things of some vehicles than the last one."""
+        rows = [f"{plate},1,H11,{self._random.choice('AB')}" for plate in PLATES[:3]]
+        path = self._folder / "registry.new"
+        path.write_text("\n".join(["plate,plate_color,vehicle_type,fuel", *rows, ""]))
+        return path
 
     def _dump(self) -> Path:
         """Write a dump whose records meet those of others: repeats, versions, damage."""

@@ -1,4 +1,4 @@
-"""Compaction, purge, a new key and exports, with a kill or a power loss at every step.
+"""Compaction, purge, a new key, a new registry and exports, with a kill or a power loss at every step.
 
 Faults 3, 4 and 5. What must hold is said without pseudonyms, for a new key changes them: rows with
 the plate in their place.
@@ -14,12 +14,14 @@ import checker
 import pytest
 from machine import Fault, Job, Machine
 from power import VARIANTS, Disk, read_journal, write_tree
-from scenario import ALL, PLATES, Night, case, chosen, digest, spread
+from scenario import ALL, PLATES, REGISTRY, Night, case, chosen, digest, spread
 
+NEW_REGISTRY = "the new registry"
 WORK = {
     "compact": (["doctor"], ["--repair", "--compact"]),
     "rotate": (["key", "rotate"], ["--reason", "test"]),
     "purge": (["purge"], ["--before", "2026-09-03", "--reason", "test"]),
+    "update": (["update"], ["--registry", NEW_REGISTRY]),
 }
 
 
@@ -38,6 +40,10 @@ def meaning(lake: Path) -> str:
 
 def job_of(work: str, lake: Path, **more: object) -> Job:
     command, options = WORK[work]
+    if NEW_REGISTRY in options:
+        path = lake.parent / "registry.new"
+        path.write_text(REGISTRY.replace(",B\n", ",A\n"))
+        options = [str(path) if o == NEW_REGISTRY else o for o in options]
     return Job([[*command, str(lake), *options]], str(lake), **more)  # type: ignore[arg-type]
 
 
@@ -59,7 +65,7 @@ def test_power_loss_at_every_step_of_keeping(
     end = machine.run(job_of(work, lake, journal=str(place / "journal")))
     assert end.code == 0, end.err
     new = meaning(lake)
-    assert (old == new) == (work != "purge")
+    assert (old == new) == (work not in ("purge", "update"))
     assert checker.problems(lake) == []
     steps = list(read_journal(place / "journal"))
     assert len(steps) > 20

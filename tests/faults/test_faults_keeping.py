@@ -1,4 +1,4 @@
-"""Compaction, purge, a new key, a new registry and exports, with a kill or a power loss at every step.
+"""Compaction, purge, a new key or registry and exports, under a kill or power loss at every step.
 
 Faults 3, 4 and 5. What must hold is said without pseudonyms, for a new key changes them: rows with
 the plate in their place.

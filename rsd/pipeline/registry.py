@@ -1,4 +1,8 @@
-"""The registry in memory: what it says of a vehicle, found by the vehicle's pseudonym."""
+"""The registry in memory: what it says of a vehicle, found by the vehicle's pseudonym.
+
+A pseudonym is known by 128 bits of hash (two seeds, within one process), not by its text: a clash
+is as unlikely as one of the pseudonyms themselves.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +18,17 @@ from rsd.scoring.attributes import registry_facts
 class Registry:
     """What the registry says, a row a vehicle.
 
-    ``facts``: ``vehicle_id`` and what a pass takes from the registry (`registry_facts`).
+    ``facts``: what a pass takes from the registry (`registry_facts`), without ``vehicle_id``.
     """
 
     def __init__(self, facts: pl.DataFrame) -> None:
-        self.facts, self._seed = facts, 0
-        while (hashes := self._hashes(facts["vehicle_id"])).n_unique() != facts.height:
-            if facts["vehicle_id"].n_unique() != facts.height:
+        ids, self._seed = facts["vehicle_id"], 0
+        while (hashes := self._hashes(ids, self._seed)).n_unique() != ids.len():
+            if ids.n_unique() != ids.len():
                 raise IntegrityError("a vehicle stands twice in the registry", where="vehicles",
                                      expected="each vehicle_id once")
             self._seed += 1  # two ids of one hash: another seed parts them
+        self.facts, self._check = facts.drop("vehicle_id"), self._hashes(ids, self._seed + 1)
         self._index = HashIndex()
         self._index.insert(hashes.to_numpy())
 
@@ -40,12 +45,11 @@ class Registry:
 
     def rows(self, vehicle_ids: pl.Series) -> pl.Series:
         """Return the number of each vehicle's row in ``facts``; null where there is none."""
-        positions = self._index.lookup(self._hashes(vehicle_ids).to_numpy())
-        asked = pl.DataFrame({"vehicle_id": vehicle_ids, "row": positions}).with_columns(
-            row=pl.when(pl.col("row") >= 0).then("row").cast(pl.UInt32))
-        known = self.facts["vehicle_id"].gather(asked["row"])
-        is_same = known == asked["vehicle_id"]  # an equal hash alone proves nothing
-        return asked.select(registry_row=pl.when(is_same).then("row")).to_series()
+        positions = self._index.lookup(self._hashes(vehicle_ids, self._seed).to_numpy())
+        asked = pl.DataFrame({"row": positions}).select(
+            pl.when(pl.col("row") >= 0).then("row").cast(pl.UInt32)).to_series()
+        is_same = self._check.gather(asked) == self._hashes(vehicle_ids, self._seed + 1)
+        return pl.select(registry_row=pl.when(is_same).then(asked)).to_series()
 
-    def _hashes(self, vehicle_ids: pl.Series) -> pl.Series:
-        return vehicle_ids.hash(seed=self._seed)
+    def _hashes(self, vehicle_ids: pl.Series, seed: int) -> pl.Series:
+        return vehicle_ids.hash(seed=seed)

@@ -34,7 +34,7 @@ def score(
     is no key of its table.
 
     Where ``reported`` has ``registry_row``, it is the number of the vehicle's row in ``vehicles``,
-    which are then what `registry_facts` gave.
+    which are then what `registry_facts` gave, without ``vehicle_id``.
     """
     given = reported.collect_schema()
     types = {**travelling(PASSES), **travelling(REPORTED)}
@@ -44,7 +44,7 @@ def score(
     plates = rules.local_plates if rules.has_plates else ()
     frame = look_up(reported, "site_id", site_facts(sites), "_site_")
     if "registry_row" in given:
-        frame = gather(frame, pl.col("registry_row"), vehicles.drop("vehicle_id"), "_registry_")
+        frame = gather(frame, pl.col("registry_row"), vehicles, "_registry_")
     else:
         frame = look_up(frame, "vehicle_id", registry_facts(vehicles.lazy()).collect(),
                         "_registry_")

@@ -47,9 +47,9 @@ class KnownVehicles:
     def _new_rows(self, met: pl.DataFrame, hashes: pl.Series) -> pl.DataFrame:
         if hashes.is_empty():
             return _as_rows(met)
-        may = pl.col("hash").is_in(hashes.implode())
-        stored = self._table.scan().select("vehicle_id")
-        again = met.lazy().filter(may).join(stored, on="vehicle_id", how="semi").collect()
+        may = met.lazy().filter(pl.col("hash").is_in(hashes.implode())).select("vehicle_id")
+        stored = self._table.scan().select("vehicle_id")  # may be millions: the few are held
+        again = stored.join(may, on="vehicle_id", how="semi").collect(engine="streaming")
         return _as_rows(met.join(again, on="vehicle_id", how="anti", maintain_order="left"))
 
 

@@ -102,7 +102,6 @@ PASSES: tuple[Column, ...] = (
     _label("use", "use of the vehicle"),
     _flag("is_local", "plate of the lake's own city"),
     *MOTION,
-    _flag("is_site_slope", "slope_deg is the site's, the record had none"),
     _real("vsp_kw_t", "kW/t", "specific power, own computation"),
     *RATIOS,
     *CONCENTRATIONS,
@@ -124,6 +123,8 @@ PASSES: tuple[Column, ...] = (
     *(_flag(f"is_valid_{p}", f"the record and its {p} may be used") for p in VALIDITY),
     Column("reason_bits", pl.Int64, "", "reason codes as a bit mask (rsd.reasons)"),
     *_AS_REPORTED,
+    _flag("is_site_slope", "slope_deg is the site's, the record had none; null in what was stored "
+          "before this column"),
     _flag("is_current", "false for a version that a later correction replaced"),
     _label("source_sha256", "hash of the source file's bytes"),
     Column("source_line", pl.Int64, "", "physical line in the source, the header is 1"),

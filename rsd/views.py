@@ -26,7 +26,8 @@ _OUTSIDE = (
     "co2_raw_pct", "no2_g_kg", "nox_source", "derived_from", "co_g_kg_reported",
     "hc_g_kg_reported", "no_g_kg_reported", "nox_g_kg_reported", "is_valid_ringelmann",
     "reason_bits", "plate_type", "vehicle_type", "fuel_reported", "emission_stage_reported",
-    "first_registered_reported", "use_reported", "is_device_valid", "device_reason", "is_current",
+    "first_registered_reported", "use_reported", "vehicle_class_reported", "is_device_valid",
+    "device_reason", "is_site_slope", "is_current",
 )
 _SOURCE = ("source_sha256", "source_line")
 PASSES_COLUMNS = (

@@ -22,10 +22,7 @@ FINDING = ["regulation_id", "vehicle_id", "pollutant"]
 
 def scan(lake: Lake, name: str, paths: Sequence[Path]) -> pl.LazyFrame:
     """Return the rows of some files of a table, with its declared columns."""
-    columns = lake.table(name).schema
-    if not paths:
-        return pl.LazyFrame(schema=columns)
-    return pl.scan_parquet(list(paths), schema=columns, missing_columns="insert", glob=False)
+    return lake.table(name).rows(paths)
 
 
 def count(rows: pl.LazyFrame) -> int:

@@ -305,7 +305,7 @@ def _settle(stage: Stage, known: KnownIds, ids: Hashes) -> None:
         dump.summary.corrected += verdicts.corrected.get(dump.source.sha256, 0)
     table = stage.lake.table("passes")
     for old in versions.files_with(table.files(), verdicts.outdated):
-        frame = versions.settle(pl.scan_parquet(old, glob=False), verdicts, flags=True)
+        frame = versions.settle(table.rows([old]), verdicts, flags=True)
         stage.rewritten[old] = table.write(frame, stage.batch_id)
     old_passes, old_evidence = stage.passes, stage.evidence
     frame = versions.settle(pl.scan_parquet(old_passes, glob=False), verdicts, flags=True)

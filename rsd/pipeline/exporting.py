@@ -111,9 +111,7 @@ def _passes_of(lake: Lake, findings: pl.DataFrame) -> pl.LazyFrame:
     statistics = table.snapshot().files
     paths = [path for path in lake.visible_files("passes")
              if _may_hold(statistics[path.name].statistics, instants)]
-    if not paths:
-        return pl.LazyFrame(schema=table.schema)
-    return pl.scan_parquet(paths, schema=table.schema, missing_columns="insert", glob=False)
+    return table.rows(paths)
 
 
 def _may_hold(statistics: object, instants: pl.Series) -> bool:

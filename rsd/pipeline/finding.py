@@ -228,7 +228,7 @@ def pieces(lake: Lake) -> list[pl.LazyFrame]:
 def _cut(table: Table, most_rows: int) -> Iterator[pl.LazyFrame]:
     """Yield a table's rows in pieces; each reads little else."""
     for path in table.files():
-        whole = _scan(table, [path])
+        whole = table.rows([path])
         rows = int(whole.select(pl.len()).collect().item())  # of the footer: nothing is read
         yield from (whole.slice(begin, most_rows) for begin in range(0, rows, most_rows))
 
@@ -289,13 +289,7 @@ def _made_now(lake: Lake, regulation: Regulation) -> Made:
 
 
 def _marks(table: Table, paths: list[Path], regulations: Sequence[Regulation]) -> pl.DataFrame:
-    return findings.marks(_counting(_scan(table, paths)), regulations)
-
-
-def _scan(table: Table, paths: list[Path]) -> pl.LazyFrame:
-    if not paths:
-        return pl.LazyFrame(schema=table.schema)
-    return pl.scan_parquet(paths, schema=table.schema, missing_columns="insert", glob=False)
+    return findings.marks(_counting(table.rows(paths)), regulations)
 
 
 def _counting(passes: pl.LazyFrame) -> pl.LazyFrame:

@@ -182,7 +182,7 @@ class ReplicateCount:
         # Twice, for whether a neighbour is new as a replicate lies with its own neighbours.
         margin = 2 * self._within_us
         span = (hours[0] * _HOUR_US - margin, (hours[-1] + 1) * _HOUR_US + margin)
-        rows = self._scan([*added, *removed]).select(pl.len()).collect().item()
+        rows = self._table.rows([*added, *removed]).select(pl.len()).collect().item()
         parts = 1 + rows // _PART_ROWS
         for part in range(parts):
             found.update(self._difference(*(
@@ -213,12 +213,6 @@ class ReplicateCount:
     def _by_source(self, rows: pl.DataFrame) -> dict[str, int]:
         return dict(replicates(rows, self._within_us)["source_sha256"].value_counts().iter_rows())
 
-    def _scan(self, files: Sequence[Path]) -> pl.LazyFrame:
-        if not files:
-            return pl.LazyFrame(schema=self._table.schema)
-        return pl.scan_parquet(list(files), schema=self._table.schema, missing_columns="insert",
-                               glob=False)
-
     def _passes(self, files: Sequence[Path], *, sites: list[str], span: tuple[int, int] | None,
                 part: tuple[int, int], times: pl.Series | None = None) -> pl.LazyFrame:
         """Return the current passes at some sites as ``who, at, instrument, source_sha256``.
@@ -226,7 +220,7 @@ class ReplicateCount:
         ``span``: first and last instant, us; ``part``: which of how many parts of the vehicles;
         ``times``: only these instants, us.
         """
-        frame = self._scan(files).filter(
+        frame = self._table.rows(files).filter(
             pl.col("is_current").ne_missing(other=False), pl.col("vehicle_id").is_not_null(),
             pl.col("site_id").is_in(sites))
         if span is not None:
@@ -246,7 +240,7 @@ class ReplicateCount:
         """Return the hours since 1970 (UTC) in which files have passes, ascending."""
         hour = pl.col("measured_at").to_physical() // _HOUR_US
         is_next = (hour != hour.shift()).fill_null(value=True)  # most rows follow the one before
-        hours = self._scan(files).select(hour.filter(is_next).unique().drop_nulls().sort())
+        hours = self._table.rows(files).select(hour.filter(is_next).unique().drop_nulls().sort())
         return hours.collect().to_series().to_list()
 
     def _overlapping(self, hours: list[int], removed: set[str]) -> list[Path]:
@@ -280,7 +274,7 @@ class ReplicateCount:
     def _instruments_of(self, path: Path) -> pl.DataFrame:
         """Return the instruments of a file: ``site_id, line_id``, blank where it has none."""
         if path.name not in self._instruments:
-            self._instruments[path.name] = self._scan([path]).select(
+            self._instruments[path.name] = self._table.rows([path]).select(
                 "site_id", pl.col("line_id").fill_null("")).unique().collect(engine="streaming")
         return self._instruments[path.name]
 

@@ -32,12 +32,7 @@ class SmallTables:
 
     @classmethod
     def of(cls, sites: pl.LazyFrame, vehicles: pl.LazyFrame) -> SmallTables:
-        """Return what passes take from rows of `SITES` and `VEHICLES`.
-
-        >>> SmallTables.of(pl.LazyFrame(schema=schema(SITES)),
-        ...                pl.LazyFrame(schema=schema(VEHICLES))).sites.columns
-        ['site_id', 'segment', 'slope_deg']
-        """
+        """Return what passes take from rows of `SITES` and `VEHICLES`."""
         registered = vehicles.filter("is_registered")
         return cls(site_facts(sites.collect()), registry_facts(registered).collect())
 

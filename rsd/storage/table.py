@@ -101,11 +101,15 @@ class Table:
 
     def scan(self, version: int | None = None) -> pl.LazyFrame:
         """Return the rows that exist for readers, with the declared schema."""
-        paths = self._home.visible_files(self.name, version)
+        return self.rows(self._home.visible_files(self.name, version))
+
+    def rows(self, paths: Sequence[Path]) -> pl.LazyFrame:
+        """Return the rows of some files, with the declared schema."""
         if not paths:
             return pl.LazyFrame(schema=self.schema)
         # A column that a later rsd declares is null in files of before.
-        return pl.scan_parquet(paths, schema=self.schema, missing_columns="insert", glob=False)
+        return pl.scan_parquet(list(paths), schema=self.schema, missing_columns="insert",
+                               glob=False)
 
     def transactions(self) -> set[str]:
         """Return the ids of all application transactions of the table."""

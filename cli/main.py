@@ -67,8 +67,8 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 # Polars' allocator gives pages back at once, which costs a tenth of an ingest in page faults; kept
-# for some seconds they are used again. Read when Polars is loaded, so it is set before.
-os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:5000,muzzy_decay_ms:5000")
+# for a second they are used again. Read when Polars is loaded, so it is set before.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000,muzzy_decay_ms:1000")
 
 
 def main(arguments: list[str] | None = None) -> None:

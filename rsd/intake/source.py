@@ -31,7 +31,7 @@ from rsd.intake.packings import (
     packing_of,
 )
 
-CHUNK_BYTES = 8 << 20
+CHUNK_BYTES = 6 << 20
 """Size of a chunk: large enough to amortise a parse, small enough to keep memory flat."""
 STANDARD_INPUT = "-"
 """What stands for standard input where a file is named, and in the account."""

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import Any
 
@@ -26,6 +27,8 @@ from rsd.errors import IntegrityError, RsdError, StorageError
 from rsd.version import VERSION
 
 _INTERRUPTED, _TERMINATED, _FAULT = 130, 143, 1
+_AGAIN_S = 1.0
+_has_ended = False
 
 
 _NO_MEMORY = ("memory or threads ran out; nothing was half committed. Free some, or raise the "
@@ -62,8 +65,31 @@ for _command in (demo, init, run, ingest, find, export, explain, aggregate, quer
 regulations.add_command(diff)
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    """End the run where it stands; again and again until it ends.
+
+    The exception comes up wherever the program is, also in the callback of an import, where Python
+    ignores it, or in a library that catches everything: without the repetition the run would go on
+    as if nobody had asked it to end. A run that is cleaning up is left in peace.
+    """
+    if _has_ended or _is_unwinding(sys.exc_info()[1]):
+        return
+    timer = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
     raise Terminated
+
+
+def _is_unwinding(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, Terminated):
+        error = error.__context__
+    return error is not None
+
+
+def _quietly(lost: Any) -> None:
+    """Say what Python says of an exception that it must ignore; of ours nothing, it comes again."""
+    if lost.exc_type is not Terminated:
+        sys.__unraisablehook__(lost)
 
 
 # Polars' allocator gives pages back at once, which costs a tenth of an ingest in page faults; kept
@@ -74,13 +100,16 @@ os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000,muzzy_decay_ms:1
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _quietly
     sys.exit(_exit_code(arguments))
 
 
 def _exit_code(arguments: list[str] | None) -> int:
     """Run a command; the log, if there is one, hears how it ended."""
+    global _has_ended  # noqa: PLW0603 - a signal handler knows nothing but the process
     said: list[str] = []
     code = _attempt(arguments, said)
+    _has_ended = True
     for line in said:
         click.echo(f"rsd: {line}", err=True)
     if logs := sys.modules.get("rsd.pipeline.logs"):

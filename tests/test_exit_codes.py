@@ -129,6 +129,51 @@ def test_130_and_143_interrupted(lake: Path, tmp_path: Path, number: int, code: 
     assert rsd("run", lake, dump(tmp_path / "a.csv", [record()]))[0] == 0
 
 
+CALLBACK = """
+    class Thing: pass
+    def swallow(_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000): pass
+    thing = Thing()
+    reference = weakref.ref(thing, swallow)
+    del thing
+"""
+LIBRARY = """
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000): pass
+    except:
+        pass
+"""
+
+
+@pytest.mark.parametrize("swallow", [CALLBACK, LIBRARY])
+def test_a_signal_that_is_swallowed_comes_again(swallow: str):
+    """Python ignores what is raised in the callback of a weak reference, as imports use them."""
+    program = f"""
+import os, signal, sys, weakref
+from cli import main
+def work(*_arguments, **_named):
+    {swallow.strip()}
+    try:
+        sys.stdin.read()
+    finally:
+        for _ in range(3):  # a run that cleans up is not disturbed
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000): pass
+        print("cleaned up", flush=True)
+main._AGAIN_S = 0.2
+main.commands.main = work
+main.main([])
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.wait(timeout=30) == 143
+        assert process.stdout.read() == "cleaned up\n"  # type: ignore[union-attr]
+        said = process.stderr.read()  # type: ignore[union-attr]
+        assert len(said.strip().splitlines()) == 1, said
+
+
 def test_a_killed_run_is_told_as_died(lake: Path):
     with start("ingest", lake, "-", stdin=subprocess.PIPE) as process:
         wait_for((lake / "status.json").exists)

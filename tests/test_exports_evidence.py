@@ -1,6 +1,6 @@
 """The evidence of findings: joined from the proof records, and what is missing is named."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -14,6 +14,7 @@ from proofs import (
     a_pass,
     checks,
     findings,
+    limits,
     passes,
     photos,
     sources,
@@ -64,6 +65,35 @@ def test_a_whole_proof_lacks_nothing():
     assert row["first_device_check"] == "ok"
     assert row["first_device_checked_at"] == CHECK["checked_at"]
     assert row["second_opacity_pct"] == 36.0
+
+
+def test_each_record_is_told_with_the_limit_of_its_own_day():
+    """The first proof is of 2026-09-01 by the clock of Shanghai (T1 is the day before in UTC)."""
+    border = date(2026, 9, 2)
+    two = limits((date(2017, 1, 1), border, 40.0, "c1"), (border, None, 30.0, "c2"))
+    row = told(limits=two)
+    assert (row["first_limit"], row["first_clause"]) == (40.0, "c1")
+    assert (row["second_limit"], row["second_clause"]) == (30.0, "c2")
+    assert (row["first_excess_ratio"], row["second_excess_ratio"]) == (45 / 40, 36 / 30)
+    assert row["evidence_missing"] == []
+    on_the_border = limits((date(2017, 1, 1), date(2026, 9, 1), 40.0, "c1"),
+                           (date(2026, 9, 1), None, 30.0, "c2"))
+    assert told(limits=on_the_border)["first_limit"] == 30.0
+
+
+@pytest.mark.parametrize("known", [None, limits(), limits((date(2026, 9, 2), None, 30.0, "c2"))])
+def test_a_limit_that_nobody_kept_is_missing_and_not_guessed(known):
+    row = told(limits=known)
+    assert (row["first_limit"], row["first_clause"], row["first_excess_ratio"]) == (None,) * 3
+    assert (row["second_limit"], row["second_excess_ratio"]) == (30.0, 1.2)
+    assert row["evidence_missing"] == ["first.limit"]
+
+
+def test_the_limit_of_a_verb_of_one_record_is_the_finding_s():
+    row = told(a_finding(second_record_id=None, second_measured_at=None, second_value=None),
+               limits=None)
+    assert (row["first_limit"], row["first_clause"], row["first_excess_ratio"]) == (30, "c2", 1.5)
+    assert (row["second_limit"], row["second_clause"]) == (None, None)
 
 
 @pytest.mark.parametrize("name", NEEDED)

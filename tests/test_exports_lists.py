@@ -415,10 +415,11 @@ def proven(*rows):
 
 
 def proven_row(**changes):
-    from proofs import T1, T2
+    from proofs import LAW, T1, T2
 
-    return finding(first_record_id="p1", first_measured_at=T1, first_value=45.0,
-                   second_record_id="p2", second_measured_at=T2, second_value=36.0) | changes
+    return finding(regulation_sha256=LAW, first_record_id="p1", first_measured_at=T1,
+                   first_value=45.0, second_record_id="p2", second_measured_at=T2,
+                   second_value=36.0) | changes
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".geojson", ".parquet"])
@@ -450,7 +451,7 @@ def test_a_workbook_has_a_row_a_record_of_proof(tmp_path):
     first = [cell.value for cell in book["cn_hj845_2017"][1]]
     assert first == [*CONTRACT, "evidence_incomplete", "evidence_missing", "days_between"]
     meanings = {row[0]: row[3] for row in book["columns"].iter_rows(values_only=True)}
-    assert meanings["excess_ratio"] == "value divided by limit"
+    assert meanings["excess_ratio"] == "value divided by that limit"
     assert set(first) - {"plate"} <= set(meanings)
     for name in book.sheetnames[:2]:
         assert book[name].freeze_panes == "A2"
@@ -474,7 +475,7 @@ def test_a_chinese_workbook(tmp_path):
     assert "法规数值未与原文核对" in facts["未核对"]
     widths = sheet.column_dimensions
     assert widths["A"].width > len("cn_hj845_2017")
-    assert book["证据"].cell(2, 9).value == "首次"
+    assert book["证据"].cell(2, 8).value == "首次"
 
 
 def test_other_formats_keep_their_columns_in_every_language(tmp_path):

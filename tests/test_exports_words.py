@@ -16,8 +16,8 @@ from rsd.review import flow
 
 ZH, EN = words("zh"), words("en")
 CHINESE = re.compile("[\u4e00-\u9fff]")
-MISSING = {*NEEDED, "record", "record_changed", "photo", "restricted", "site", "coordinates",
-           "device_check"}
+MISSING = {*NEEDED, "record", "record_changed", "limit", "photo", "restricted", "site",
+           "coordinates", "device_check"}
 
 
 def fields(text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import openpyxl
@@ -15,7 +16,8 @@ from chain import HIGH_NO, REGISTRY, SITES, dump, record, rsd
 from rsd import audit
 from rsd.errors import UsageError
 from rsd.lake import Lake
-from rsd.pipeline import exporting
+from rsd.law.rulebook import BUILT_IN
+from rsd.pipeline import exporting, kept
 from rsd.pipeline.nightly import find_all, run
 from rsd.pipeline.setup import init_lake
 from rsd.review.identity import finding_ids
@@ -80,6 +82,48 @@ def test_a_list_has_the_evidence_of_both_records(lake: Lake):
     assert no["evidence_missing"].count("first.photo") == 1
     assert smoke["review_state"] == "auto_flagged"
     assert smoke["finding_id"].startswith("f")
+
+
+def stricter(lake: Lake, opacity: float) -> Path:
+    """Give the lake HJ 845 with a period of its own from 2026-09-02 on, by which smoke is less."""
+    text = (BUILT_IN / "cn_hj845_2017.toml").read_text(encoding="utf-8")
+    head, *period = text.partition("[[period]]")
+    once = "".join(period)
+    until = once.replace("from = 2017-07-27", "from = 2017-07-27\nuntil = 2026-09-02", 1)
+    since = once.replace("from = 2017-07-27", "from = 2026-09-02", 1).replace(
+        "value = 30.0", f"value = {opacity}", 1)
+    own = lake.path / "regulations" / "cn_hj845_2017.toml"
+    own.parent.mkdir(exist_ok=True)
+    own.write_text(f"{head}{until}\n{since}", encoding="utf-8")
+    return own
+
+
+def test_two_records_in_two_periods_are_told_with_the_limit_of_each(lake: Lake):
+    own = stricter(lake, 22)
+    find_all(lake)
+    smoke, _ = listed(lake)
+    assert (smoke["first_limit"], smoke["second_limit"], smoke["limit"]) == (30, 22, 22)
+    assert smoke["first_excess_ratio"] == pytest.approx(55 / 30)
+    assert smoke["second_excess_ratio"] == pytest.approx(55 / 22)
+    assert "clause 5" in smoke["first_clause"]
+    stricter(lake, 25)  # a law that nobody was judged by yet says nothing of these findings
+    assert listed(lake)[0]["second_excess_ratio"] == pytest.approx(55 / 22)
+    shutil.rmtree(kept.law_folder(lake, smoke["regulation_sha256"]))
+    own.unlink()
+    forgotten = listed(lake)[0]
+    assert (forgotten["first_limit"], forgotten["second_limit"]) == (None, 22)
+    assert "first.limit" in forgotten["evidence_missing"]
+
+
+def test_a_kept_law_that_was_changed_tells_no_limit(lake: Lake):
+    stricter(lake, 22)
+    find_all(lake)
+    sha256 = listed(lake)[0]["regulation_sha256"]
+    file = kept.law_folder(lake, sha256) / "cn_hj845_2017.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("= 30.0", "= 40.0"), encoding="utf-8")
+    answer = rsd("export", "findings", lake.path, "-o", lake.path.parent / "x.csv")
+    assert answer.code == 7
+    assert str(file) in answer.message
 
 
 def test_photographs_are_named_with_plates_only(lake: Lake):

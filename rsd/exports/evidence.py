@@ -28,7 +28,9 @@ _MOTION = ("speed_km_h", "acceleration_m_s2", "vsp_device_kw_t", "vsp_kw_t")
 
 PROOF: tuple[Column, ...] = (
     Column("measured_local", pl.Datetime("us"), "", "clock of the lake's time zone at the pass"),
-    real("excess_ratio", "", "value divided by limit"),
+    real("limit", "unit", "the limit in force on the day of the pass"),
+    text("clause", "clause of that limit"),
+    real("excess_ratio", "", "value divided by that limit"),
     _OF_PASSES["is_valid"],
     flag("is_valid_pollutant", "the record and the finding's pollutant may be used"),
     _OF_PASSES["is_device_valid"],
@@ -74,6 +76,13 @@ _READ = ("record_id", "measured_at", "site_id", "line_id", "lane", "slope_deg", 
 _PHOTOS = tuple(column.name for column in EVIDENCE if column.name.startswith("photo_"))
 _VERSION = ("record_id", "source_sha256", "source_line")
 
+LIMITS: dict[str, pl.DataType] = {
+    "regulation_sha256": pl.String(), "pollutant": pl.String(), "since": pl.Date(),
+    "until": pl.Date(), "limit": pl.Float64(), "clause": pl.String(),
+}
+"""One row a limit and period of a regulation's text; ``until`` is excluded, null where it goes on.
+"""
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -82,8 +91,9 @@ class Sources:
     ``passes``: the columns of PASSES, files without proof records may be left out. ``files``:
     ``source_sha256, source_file``; ``restricted``: the columns of EVIDENCE; both None without the
     right to read them. ``checks``: ``site_id, line_id`` (null: every line of the site),
-    ``checked_at, result``; None where nobody keeps them. ``show_photos``: give references, which
-    often carry plates, and not only their number.
+    ``checked_at, result``; None where nobody keeps them. ``limits``: the columns of `LIMITS`,
+    of the texts that the findings were made by; None where none is known. ``show_photos``: give
+    references, which often carry plates, and not only their number.
     """
 
     passes: pl.LazyFrame
@@ -92,6 +102,7 @@ class Sources:
     files: pl.DataFrame | None = None
     restricted: pl.LazyFrame | None = None
     checks: pl.DataFrame | None = None
+    limits: pl.DataFrame | None = None
     show_photos: bool = False
 
 
@@ -109,7 +120,7 @@ def with_evidence(findings: pl.DataFrame, sources: Sources) -> pl.DataFrame:
     found = _proof_records(findings, sources)
     told = findings.with_row_index("_row")
     for place in PLACES:
-        told = _joined(told, found, place)
+        told = _under_limit(_joined(told, found, place), place, sources)
     missing = pl.concat_list(*(_missing(place, sources) for place in PLACES)).list.drop_nulls()
     told = told.with_columns(
         missing.alias("evidence_missing"),
@@ -202,9 +213,33 @@ def _joined(findings: pl.DataFrame, found: pl.DataFrame, place: str) -> pl.DataF
     told = findings.join(named.rename({"record_id": f"{place}_record_id"}),
                          on=f"{place}_record_id", how="left")
     return told.with_columns(
-        (pl.col(f"{place}_value") / pl.col("limit")).alias(f"{place}_excess_ratio"),
         _by_pollutant(pollutant, f"_{place}_is_valid_").alias(f"{place}_is_valid_pollutant"),
         _by_pollutant(pollutant, f"{place}_", value=True).alias(f"_{place}_stored"))
+
+
+def _under_limit(told: pl.DataFrame, place: str, sources: Sources) -> pl.DataFrame:
+    """Add the limit that a place's record was judged by: two proofs may fall in two periods.
+
+    The record that decides was judged by the limit that the finding names, whatever is known.
+    """
+    limits = pl.DataFrame(schema=LIMITS) if sources.limits is None else sources.limits
+    zone = ZoneInfo(sources.timezone).key
+    day = pl.col(f"{place}_measured_at").dt.convert_time_zone(zone).dt.date()
+    keys = ["regulation_sha256", "pollutant"]
+    in_force = (pl.col("since") <= pl.col("_day")) & (
+        pl.col("until").is_null() | (pl.col("_day") < pl.col("until")))
+    dated = (told.select("_row", *(pl.col(k).cast(pl.String) for k in keys), _day=day)
+             .join(limits, on=keys).filter(in_force)
+             .unique("_row", keep="first", maintain_order=True)
+             .select("_row", _limit="limit", _clause="clause"))
+    decides = pl.lit(value=True) if place == PLACES[-1] else pl.col("second_record_id").is_null()
+    is_named = pl.col(f"{place}_record_id").is_not_null()
+    stated = {name: pl.when(is_named).then(
+        pl.when(decides).then(name).otherwise(f"_{name}")) for name in ("limit", "clause")}
+    return told.join(dated, on="_row", how="left").with_columns(
+        **{f"{place}_{name}": value for name, value in stated.items()}).with_columns(
+        (pl.col(f"{place}_value") / pl.col(f"{place}_limit")).alias(f"{place}_excess_ratio"),
+    ).drop("_limit", "_clause")
 
 
 _PROOF_NAMES = frozenset(column.name for column in PROOF)
@@ -229,6 +264,7 @@ def _missing(place: str, sources: Sources) -> pl.Expr:
              else unless(pl.col(f"{place}_n_photos") > 0, "photo"))
     facts = pl.concat_list(
         unless(agrees | value.is_null(), "record_changed"),
+        unless(pl.col(f"{place}_limit").is_not_null() | value.is_null(), "limit"),
         *(unless(pl.col(f"{place}_{name}").is_not_null(), name) for name in NEEDED),
         unless(pl.col(f"_{place}_has_site").is_not_null(), "site"),
         unless(pl.col(f"{place}_lon_wgs84").is_not_null(), "coordinates"),

@@ -254,6 +254,7 @@ def _reading(row: dict[str, Any], place: str, letter: Letter) -> dict[str, str]:
         words.text("place"): listed(of("site_name")),
         words.text("instrument"): listed(of("site_id"), of("line_id")),
         words.text("value"): _amount(of("value"), row["unit"], words),
+        words.text("limit"): _amount(of("limit"), row["unit"], words),
         words.text("excess"): _amount(of("excess_ratio"), "", words, digits=_DIGITS),
         words.text("checks"): _checks(of("is_valid"), of("is_valid_pollutant"), of("reasons"),
                                       words),

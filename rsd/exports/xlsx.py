@@ -33,8 +33,7 @@ CELL_CHARACTERS = 16_000
 """Characters that one cell shows: Excel's 32,767 count a character outside the first plane
 twice."""
 
-_BESIDE = ("regulation_id", "vehicle_id", "plate", "plate_color", "pollutant", "found_at", "limit",
-           "unit")
+_BESIDE = ("regulation_id", "vehicle_id", "plate", "plate_color", "pollutant", "found_at", "unit")
 """Columns of a finding that stand before each of its records of proof."""
 _WIDE_FROM = "\u1100"
 """First of the characters that are two columns wide, near enough for the width of a column."""

@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from rsd.errors import StorageError, UsageError
-from rsd.exports.evidence import PLACES, Sources, with_evidence
+from rsd.exports.evidence import LIMITS, PLACES, Sources, with_evidence
 from rsd.exports.words import words
 from rsd.lake import Lake
+from rsd.pipeline import kept
 from rsd.pipeline.kept import list_file
 from rsd.pipeline.masking import mask_plates_in_text
 from rsd.review.cases import cases
@@ -97,7 +98,18 @@ def _sources(lake: Lake, findings: pl.DataFrame, show_plates: bool) -> Sources:
         passes=_passes_of(lake, findings), sites=lake.table("sites").scan().collect(),
         timezone=lake.timezone, files=_file_names(lake) if entitled else None,
         restricted=lake.table("evidence").scan() if entitled else None,
-        checks=read_checks(list_file(lake, CHECKS_FILE), lake.timezone), show_photos=show_plates)
+        checks=read_checks(list_file(lake, CHECKS_FILE), lake.timezone),
+        limits=_limits(lake, findings), show_photos=show_plates)
+
+
+def _limits(lake: Lake, findings: pl.DataFrame) -> pl.DataFrame:
+    """Return the limits of the texts of law that findings were made by, as `LIMITS`."""
+    texts = findings.select("regulation_id", "regulation_sha256").drop_nulls().unique()
+    laws = [kept.regulation_of(lake, *text) for text in texts.rows()]
+    rows = [(law.sha256, limit.pollutant, period.start, period.until, limit.value, limit.clause)
+            for law in laws if law is not None for period in law.periods
+            for limit in period.limits]
+    return pl.DataFrame(rows, LIMITS, orient="row")
 
 
 def _passes_of(lake: Lake, findings: pl.DataFrame) -> pl.LazyFrame:

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from rsd.errors import IntegrityError, UsageError
 from rsd.lake import Lake, PinnedLake
-from rsd.law.rulebook import Regulation
+from rsd.law import rulebook
+from rsd.law.rules import Regulation
 from rsd.storage import disk, settings
 from rsd.storage.settings import Configuration
 
@@ -44,6 +45,25 @@ class State:
 def law_folder(lake: Lake, sha256: str) -> Path:
     """Return the folder that holds the regulation file of a hash."""
     return lake.path / "open" / "law" / sha256
+
+
+def regulation_of(lake: Lake, regulation_id: str, sha256: str) -> Regulation | None:
+    """Return a regulation in the very text of a hash, None where no readable one is there.
+
+    Raises:
+        IntegrityError: the kept text was changed.
+    """
+    kept_file = law_folder(lake, sha256) / f"{regulation_id}.toml"
+    try:
+        if not kept_file.is_file():
+            found = rulebook.load(regulation_id, lake.regulation_folders)
+            return found if found.sha256 == sha256 else None
+        if hashlib.sha256(kept_file.read_bytes()).hexdigest() != sha256:
+            raise IntegrityError("a kept regulation was changed", where=str(kept_file),
+                                 remedy="Restore the file from a backup.")
+        return rulebook.load_file(kept_file)
+    except UsageError:  # gone, or written by rules of before
+        return None
 
 
 def settings_file(lake: Lake, sha256: str) -> Path:

@@ -31,7 +31,6 @@ from rsd.law.rules import (
     Regulation,
 )
 
-Pick = Callable[[Period], float | str | bool | None]
 _COMPARE: dict[str, Callable[[pl.Expr, float], pl.Expr]] = {">": gt, ">=": ge, "<": lt, "<=": le}
 _UNKNOWN = "unknown"
 
@@ -75,35 +74,6 @@ def exceeds(regulation: Regulation, pollutant: str) -> pl.Expr:
             compared = _COMPARE[limit.op](value, limit.value)
             over = pl.when(_in_force(period)).then(compared).otherwise(over)
     return pl.when(tested(regulation, pollutant)).then(over)
-
-
-def sees(regulation: Regulation, subject: str) -> pl.Expr:
-    """Whether a record has a verdict, so that a verb walks over it. Not null."""
-    if subject in regulation.pollutants and regulation.how.subject == "each pollutant":
-        return tested(regulation, subject)
-    return verdict(regulation, subject).is_not_null()
-
-
-def may_exceed(regulation: Regulation, subject: str) -> pl.Expr:
-    """Whether a record's verdict may be true, judged by few columns: never false where it is true.
-
-    Null counts as false.
-    """
-    if subject not in regulation.pollutants or regulation.how.subject != "each pollutant":
-        return verdict(regulation, subject)
-    value = pl.col(MEASURED_VALUE[subject][0])
-    limits = (period.limit(subject) for period in regulation.periods)
-    over = (_COMPARE[x.op](value, x.value) for x in limits if x is not None)
-    return reduce(or_, over)
-
-
-def by_period(regulation: Regulation, pollutant: str, pick: Pick) -> pl.Expr:
-    """Return what ``pick`` takes from the period of a pass's date; null outside all periods."""
-    chosen = pl.lit(None)
-    for period in reversed(regulation.periods):
-        if period.limit(pollutant) is not None:
-            chosen = pl.when(_in_force(period)).then(pl.lit(pick(period))).otherwise(chosen)
-    return chosen
 
 
 def stated(regulation: Regulation, subject: str, name: str) -> pl.Expr:

@@ -53,12 +53,6 @@ class KnownVehicles:
         return _as_rows(met.join(again, on="vehicle_id", how="anti", maintain_order="left"))
 
 
-def new_rows(lake: Lake, met: pl.DataFrame) -> pl.DataFrame:
-    """Return those of some vehicles that the lake does not know yet, as rows of `VEHICLES`."""
-    stored = lake.table("vehicles").scan().select("vehicle_id")
-    return _as_rows(met.lazy().join(stored, on="vehicle_id", how="anti").collect())
-
-
 def _as_rows(met: pl.DataFrame) -> pl.DataFrame:
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in schema(VEHICLES).items()
                if name not in met.columns and name != "is_registered"]

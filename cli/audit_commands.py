@@ -43,6 +43,8 @@ def verify(lake: Path, head_file: Path | None) -> None:
 
     facts = check(Lake.open(lake), head_file)
     click.echo(f"{facts.records:,} records, one chain; {facts.heads:,} kept heads agree")
+    for answer in facts.answers:
+        click.echo(f"rsd: the log was begun anew: {answer}", err=True)
     if not facts.heads:
         click.echo("rsd: no kept head was compared: that the end was not cut off is not shown "
                    "(--head FILE)", err=True)
@@ -86,3 +88,21 @@ def head(lake: Path, output: Path | None) -> None:
     else:
         add_head(output, found)
         click.echo(f"rsd: record {found.seq:,} is the head; added to {output}", err=True)
+
+
+@audit.command()
+@options.lake_argument
+@click.option("--reason", required=True, metavar="TEXT",
+              help="Why the log begins late: the lake is from before there was one, or a damaged one "
+                   "was moved away, and where that is kept.")
+def accept(lake: Path, reason: str) -> None:
+    """Answer for a log that was begun anew, so that `verify` and the doctor no longer report it.
+
+    The answer, with your name and the reason, is a record of the log, and `verify` shows it. Any
+    other fault of the log stays a fault. A head that was kept before still tells.
+    """
+    from rsd.keeping.acceptance import accept_beginning
+    from rsd.lake import Lake
+
+    records = accept_beginning(Lake.open(lake), reason)
+    click.echo(f"{records:,} records; its late beginning is answered for", err=True)

@@ -37,6 +37,10 @@ TORN = "audit torn tail"
 BEGUN_ANEW = "audit log begun anew"
 """Action of the first record of a log whose predecessor was there once and is gone."""
 
+ACCEPTED = "audit beginning accepted"
+"""Action of a record by which somebody answers for a log that was begun anew: its details name the
+hash of that first record as ``begun``."""
+
 _FIELDS = {"seq", "at", "actor", "action", "details", "prev", "hash"}
 PATIENCE_S = 20.0
 """How long a record waits for those of others, which take milliseconds; choice of this project."""
@@ -105,11 +109,14 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
 def verify(path: Path, head: Head | Sequence[Head] | None = None) -> list[str]:
     """Return what is wrong with the log at ``path``, a sentence each; [] when nothing is.
 
-    Finds records that were edited, deleted, inserted, swapped or numbered twice, and, with a
-    ``head`` of before (or several), a tail that was cut off or a log that was rolled back.
+    Finds records that were edited, deleted, inserted, swapped or numbered twice, a log that was
+    begun anew and for which nobody answered (`ACCEPTED`), and, with a ``head`` of before (or
+    several), a tail that was cut off or a log that was rolled back.
     """
     problems: list[str] = []
     expected, previous, found = 1, GENESIS, dict[int, str]()
+    answered = {str(r["details"].get("begun")) for r in _records(path)
+                if r is not None and r.get("action") == ACCEPTED}
     for number, record in enumerate(_records(path), start=1):
         where = f"line {number}"
         if record is None or record.keys() != _FIELDS or not isinstance(record["seq"], int):
@@ -121,7 +128,7 @@ def verify(path: Path, head: Head | Sequence[Head] | None = None) -> list[str]:
             problems.append(f"{where}: record {seq} was edited")
         if previous and record["prev"] != previous:
             problems.append(f"{where}: record {seq} does not follow the one before it")
-        if record["action"] == BEGUN_ANEW:
+        if record["action"] == BEGUN_ANEW and record["hash"] not in answered:
             problems.append(f"{where}: the log was begun anew, what stood before is gone")
         if seq in found:
             problems.append(f"{where}: number {seq} stands twice")

@@ -77,3 +77,7 @@ def test_an_old_lake_is_kept(kept: Path):
     expected = [] if had_records else ["line 1: the log was begun anew, what stood before is gone"]
     assert found == expected, answer.out
     assert answer.code == (0 if had_records else 7)
+    if not had_records:
+        accepted = rsd("audit", "accept", lake, "--reason", "made before there was an audit")
+        assert accepted.code == 0, accepted.err
+    assert rsd("doctor", lake).code == 0

@@ -57,13 +57,15 @@ def records(lake: Lake) -> list[Path]:
 
 def faults(lake: Lake) -> list[tuple[Path, str]]:
     """Return which records were changed, with a sentence each; [] when all hold."""
-    noted = {str(r["details"].get("record_sha256")): r for r in audit.records(
-        audit.audit_path(lake.path)) if r["action"] == "purge"}
+    trail = list(audit.records(audit.audit_path(lake.path)))
+    noted = {str(r["details"].get("record_sha256")): r for r in trail if r["action"] == "purge"}
+    answered = {str(sha256) for r in trail if r["action"] == audit.ACCEPTED
+                for sha256 in r["details"].get("deletions", ())}
     keys = _keys(lake)
     found = []
     for path in records(lake):
         text = path.read_bytes()
-        is_noted = hashlib.sha256(text).hexdigest() in noted
+        is_noted = hashlib.sha256(text).hexdigest() in noted.keys() | answered
         try:
             content = json.loads(text)
             key = keys.get(str(content["key_id"]))

@@ -26,10 +26,12 @@ _TOLD: dict[str, pl.DataType | type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check of the log looked at."""
+    """What a check of the log looked at; ``answers``: of whom, when and why a late beginning was
+    answered for."""
 
     records: int
     heads: int
+    answers: tuple[str, ...] = ()
 
 
 def check(lake: Lake, head_file: Path | None = None) -> Checked:
@@ -51,8 +53,13 @@ def check(lake: Lake, head_file: Path | None = None) -> Checked:
         raise IntegrityError("the audit log was changed", where=str(path),
                              found="; ".join(problems[:5]) + (
                                  f"; and {len(problems) - 5} more" if len(problems) > 5 else ""),
-                             remedy="Compare it with a backup; find out by whom.")
-    return Checked(sum(1 for _ in audit.records(path)), len(heads))
+                             remedy="Compare it with a backup; find out by whom. A log that was "
+                                    "begun anew for a reason: rsd audit accept")
+    records = list(audit.records(path))
+    return Checked(len(records), len(heads), tuple(
+        f"record {r['seq']}, {r['at']}: {r['details'].get('login') or r['actor']} answers for the "
+        f"beginning: {r['details'].get('reason')}"
+        for r in records if r["action"] == audit.ACCEPTED))
 
 
 def head_of(lake: Lake) -> audit.Head:

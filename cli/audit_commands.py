@@ -93,8 +93,8 @@ def head(lake: Path, output: Path | None) -> None:
 @audit.command()
 @options.lake_argument
 @click.option("--reason", required=True, metavar="TEXT",
-              help="Why the log begins late: the lake is older than the audit, or a damaged log was "
-                   "moved away, and where that is kept.")
+              help="Why the log begins late: the lake is older than the audit, or a damaged log "
+                   "was moved away, and where that is kept.")
 def accept(lake: Path, reason: str) -> None:
     """Answer for a log that was begun anew, so that `verify` and the doctor no longer report it.
 

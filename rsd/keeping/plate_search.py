@@ -15,20 +15,27 @@ ENCODINGS = ("utf-8", "gb18030", "utf-16-le", "utf-16-be")
 _LONGEST = 4096
 """Characters of a raw record that are searched; a longer one counts as having a plate."""
 
+_AT_ONCE = 250  # records whose parts are held together: some thousand parts each
 
-def has_plate_of(raw: pl.Series, asked: pl.Series, plates: list[str]) -> pl.Series:
+
+def has_plate_of(raw: pl.Series, asked: pl.Series, plates: pl.Series) -> pl.Series:
     """Say which of the ``asked`` raw records hold one of some normalised plates.
 
     Every way to read a record is tried, and blanks, dots and widths are levelled as in a plate.
+    ``plates`` may be millions: they are looked at once for every `_AT_ONCE` records.
     """
     found = pl.Series([False] * raw.len(), dtype=pl.Boolean)
     positions = asked.arg_true()
-    if not plates or positions.is_empty():
+    if plates.is_empty() or positions.is_empty():
         return found
-    texts = [text for value in raw.gather(positions).to_list() for text in _readings(value)]
-    held = _holds(pl.Series("text", texts, pl.String), plates).to_numpy()
-    is_held = held.reshape(-1, len(ENCODINGS)).any(axis=1)
-    return found.scatter(positions.filter(pl.Series(is_held)), values=True)
+    sizes = sorted(plates.str.len_chars().unique().to_list())
+    for begin in range(0, positions.len(), _AT_ONCE):
+        some = positions.slice(begin, _AT_ONCE)
+        texts = [text for value in raw.gather(some).to_list() for text in _readings(value)]
+        held = _holds(pl.Series("text", texts, pl.String), plates, sizes).to_numpy()
+        is_held = held.reshape(-1, len(ENCODINGS)).any(axis=1)
+        found = found.scatter(some.filter(pl.Series(is_held)), values=True)
+    return found
 
 
 def _readings(value: bytes) -> Iterator[str]:
@@ -38,19 +45,22 @@ def _readings(value: bytes) -> Iterator[str]:
             has_zeros or not encoding.startswith("utf-16")) else ""
 
 
-def _holds(texts: pl.Series, plates: list[str]) -> pl.Series:
+def _holds(texts: pl.Series, plates: pl.Series, sizes: list[int]) -> pl.Series:
     """Say which texts hold a plate: each window of a plate's length is looked up."""
     normal = texts.to_frame("text").select(normalise_plate_expr("text").fill_null("")).to_series()
     lengths = normal.str.len_chars()
-    held = lengths > _LONGEST
-    known = pl.Series("plate", plates).implode()
-    frame = normal.to_frame("text")
-    longest = min(max(lengths.to_list(), default=0), _LONGEST)
-    for size in sorted({len(plate) for plate in plates}):
+    windows = pl.concat(list(_windows(normal.filter(lengths <= _LONGEST), sizes))).unique()
+    there = plates.filter(plates.is_in(windows.implode())).to_list()
+    return (lengths > _LONGEST) | normal.str.contains_any(there)
+
+
+def _windows(texts: pl.Series, sizes: list[int]) -> Iterator[pl.Series]:
+    """Yield all parts of texts that have one of some lengths, each at least once."""
+    yield pl.Series([], dtype=pl.String)
+    longest = int(texts.str.len_chars().max() or 0)  # type: ignore[arg-type]
+    for size in sizes:
         for start in range(longest - size + 1):
-            window = pl.col("text").str.slice(start, size)
-            held |= frame.select(window.is_in(known)).to_series()
-    return held
+            yield texts.str.slice(start, size).unique()
 
 
 def files_with_plates(folder: Path, plates: Iterable[str]) -> list[tuple[Path, str]]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -19,6 +18,9 @@ from rsd.review.flow import WITHDRAWN
 
 SETTLED = ("auto_flagged", "rejected", "closed", "retested_pass")
 """States of a review that hold nothing: not begun, or ended."""
+
+PART_VEHICLES = 500_000
+"""Vehicles, about, that are looked at at a time: it bounds the memory."""
 
 _PROOF = ("first_record_id", "second_record_id")
 
@@ -42,6 +44,22 @@ class Plan:
             ids.to_frame().lazy(), on="record_id", how="semi").collect(engine="streaming")
         known = there["record_id"].implode()
         return findings.filter(*(pl.col(n).is_null() | pl.col(n).is_in(known) for n in _PROOF))
+
+
+@dataclass(frozen=True)
+class _Doomed:
+    """The passes that go: what they fulfil, and dump → the files they stand in."""
+
+    lake: Lake
+    goes: pl.Expr
+    files: Mapping[str, list[Path]]
+
+    def among(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """Return those of some keys whose pass goes."""
+        sources = keys["source_sha256"].unique().to_list()
+        paths = {path: None for sha256 in sources for path in self.files.get(sha256, ())}
+        return scan(self.lake, "passes", list(paths)).filter(self.goes).select(KEY).join(
+            keys.lazy(), on=KEY, how="semi").collect(engine="streaming")
 
 
 def make(lake: Lake, staging: Staging, before: dt.date) -> Plan:
@@ -87,41 +105,44 @@ def _spans(lake: Lake) -> pl.DataFrame:
     return pl.concat([known, others]).unique("source_sha256")
 
 
-def _passes(plan: Plan) -> pl.DataFrame:
-    """Stage the passes that stay; return the keys of those that go."""
+def _passes(plan: Plan) -> _Doomed:
+    """Stage the passes that stay; return where those stand that go."""
     lake, staging = plan.lake, plan.staging
     held = plan.held_ids["record_id"].implode()
     goes = _is_old(plan.before) & ~pl.col("record_id").is_in(held)
     # a correction may have moved a record to an earlier day: its versions of before go with it
-    ids = lake.table("passes").scan().filter(goes & pl.col("is_current")).select("record_id")
-    late = lake.table("passes").scan().filter(~pl.col("is_current"), ~_is_old(plan.before)).join(
-        ids, on="record_id", how="semi").select("record_id").collect(engine="streaming")
-    goes |= ~pl.col("is_current") & pl.col("record_id").is_in(late["record_id"].implode())
-    gone = [pl.DataFrame(schema={"source_sha256": pl.String, "source_line": pl.Int64})]
+    late = lake.table("passes").scan().filter(
+        ~pl.col("is_current"), ~_is_old(plan.before)).select("record_id").collect()
+    if late.height:
+        moved = lake.table("passes").scan().filter(goes & pl.col("is_current")).join(
+            late.lazy(), on="record_id", how="semi").select("record_id").collect(
+            engine="streaming")
+        goes |= ~pl.col("is_current") & pl.col("record_id").is_in(moved["record_id"].implode())
+    files: dict[str, list[Path]] = {}
+    plan.removed["passes"] = 0
     for path in lake.visible_files("passes"):
         rows = scan(lake, "passes", [path])
-        keys = rows.filter(goes).select(KEY).collect(engine="streaming")
-        if keys.is_empty():
+        counts = rows.filter(goes).group_by("source_sha256").len().collect(engine="streaming")
+        if counts.is_empty():
             continue
-        gone.append(keys)
+        for sha256, number in counts.rows():
+            files.setdefault(str(sha256), []).append(path)
+            _account(plan, "passes", str(sha256), number)
+        gone = int(counts["len"].sum())
+        plan.removed["passes"] += gone
         staging.drop("passes", [path])
-        if keys.height < count(rows):
+        if gone < count(rows):
             staging.add("passes", rows.filter(~goes))
-    doomed = pl.concat(gone)
-    plan.removed["passes"] = doomed.height
-    _account(plan, "passes", doomed)
-    return doomed
+    return _Doomed(lake, goes, files)
 
 
-def _evidence(plan: Plan, doomed: pl.DataFrame) -> None:
+def _evidence(plan: Plan, doomed: _Doomed) -> None:
     """Stage the evidence of the passes that stay; what no pass was ever committed for goes too."""
-    lake, staging, sources = plan.lake, plan.staging, doomed["source_sha256"].unique()
+    lake, staging = plan.lake, plan.staging
     plan.removed["evidence"] = 0
     for path in lake.visible_files("evidence"):
         rows = scan(lake, "evidence", [path])
-        touched = rows.filter(pl.col("source_sha256").is_in(sources.implode()))
-        keys = touched.select(KEY).join(doomed.lazy(), on=KEY, how="semi").collect(
-            engine="streaming")
+        keys = doomed.among(rows.select(KEY).collect())
         if keys.is_empty():
             continue
         plan.removed["evidence"] += keys.height
@@ -147,28 +168,45 @@ def _inspections(plan: Plan) -> None:
         staging.add("inspections", stays)
 
 
-def _vehicles(plan: Plan) -> list[str]:
+def _vehicles(plan: Plan) -> pl.Series:
     """Stage the vehicles that are spoken of or registered; return the plates that go."""
     lake, staging = plan.lake, plan.staging
-    seen = pl.concat([staging.rows(n).select("vehicle_id") for n in ("passes", "inspections")]
-                     ).drop_nulls().unique()
     stored = lake.table("vehicles").scan()
-    goes = stored.filter(~pl.col("is_registered").fill_null(value=False)).join(
-        seen, on="vehicle_id", how="anti").collect(engine="streaming")
-    plan.removed["vehicles"] = goes.height
-    if goes.is_empty():
-        return []
+    parts = count(stored) // PART_VEHICLES + 1
+    gone, removed = [pl.Series("plate", [], pl.String)], 0
+
+    def stays() -> Iterator[pl.DataFrame]:
+        nonlocal removed
+        for part in range(parts):
+            known, goes = _of_part(plan, stored, parts, part)
+            removed += goes.height
+            gone.append(goes["plate"].drop_nulls().unique())
+            yield known
+
+    made = staging.add_frames("vehicles", stays())
+    plan.removed["vehicles"] = removed
+    if not removed:
+        staging.take_back("vehicles", made)
+        return gone[0]
     staging.drop("vehicles", lake.visible_files("vehicles"))
-    stays = stored.join(goes.lazy().select("vehicle_id"), on="vehicle_id", how="anti",
-                        maintain_order="left")
-    staging.add("vehicles", stays)
     # the same characters on a plate of another colour may be a vehicle that stays
-    return goes.select("plate").drop_nulls().unique().lazy().join(
-        scan(lake, "vehicles", staging.added["vehicles"]), on="plate", how="anti"
-    ).collect()["plate"].to_list()
+    return pl.concat(gone).unique().to_frame().lazy().join(
+        scan(lake, "vehicles", [made]), on="plate", how="anti").collect()["plate"]
 
 
-def _quarantine(plan: Plan, spans: pl.DataFrame, plates: list[str]) -> None:
+def _of_part(plan: Plan, stored: pl.LazyFrame, parts: int,
+             part: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the vehicles of a part that stay, and those that go: unregistered and not seen."""
+    is_here = pl.col("vehicle_id").hash() % parts == part
+    seen = pl.concat([plan.staging.rows(name).select("vehicle_id").drop_nulls().filter(is_here)
+                      for name in ("passes", "inspections")]).unique().collect(engine="streaming")
+    known = stored.filter(is_here).collect(engine="streaming")
+    goes = known.filter(~pl.col("is_registered").fill_null(value=False)).join(
+        seen, on="vehicle_id", how="anti")
+    return known.join(goes, on="vehicle_id", how="anti", maintain_order="left"), goes
+
+
+def _quarantine(plan: Plan, spans: pl.DataFrame, plates: pl.Series) -> None:
     """Stage the quarantined records of dumps that reach the date, without the plates that go."""
     lake, staging = plan.lake, plan.staging
     wholly = spans.filter(pl.col("last") < plan.before)["source_sha256"].implode()
@@ -183,7 +221,8 @@ def _quarantine(plan: Plan, spans: pl.DataFrame, plates: list[str]) -> None:
         if not goes.any():
             continue
         plan.removed["quarantine"] += int(goes.sum())
-        _account(plan, "quarantine", rows.filter(goes).select("source_sha256"))
+        for sha256, number in rows.filter(goes).group_by("source_sha256").len().rows():
+            _account(plan, "quarantine", str(sha256), number)
         staging.drop("quarantine", [path])
         if not goes.all():
             staging.add("quarantine", rows.filter(~goes))
@@ -208,7 +247,6 @@ def _drop_unfinished(plan: Plan, name: str) -> None:
         plan.staging.drop(name, unfinished)
 
 
-def _account(plan: Plan, table: str, gone: pl.DataFrame) -> None:
-    counts: Mapping[Any, Any] = dict(gone.group_by("source_sha256").len().iter_rows())
-    for sha256, number in counts.items():
-        plan.sources.setdefault(str(sha256), {})[table] = int(number)
+def _account(plan: Plan, table: str, sha256: str, number: int) -> None:
+    counts = plan.sources.setdefault(sha256, {})
+    counts[table] = counts.get(table, 0) + number

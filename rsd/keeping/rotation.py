@@ -80,7 +80,7 @@ def rotate(lake: Lake, reason: str, *, grace_days: int = GRACE_DAYS) -> Rotated:
         until = dt.datetime.now(ZoneInfo(lake.timezone)).date() + dt.timedelta(grace_days)
         staging = Staging(lake, "rotate")
         try:
-            names = renaming.Names.of(lake, old, new)
+            names = renaming.Names(lake, old, new)
             return _publish(lake, staging, names, old, new, until, trail.masked(reason))
         except BaseException:
             staging.discard()

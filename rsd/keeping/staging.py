@@ -13,6 +13,7 @@ from rsd.columns import TABLES
 from rsd.keeping.content import Content, content
 from rsd.lake import COMPACTED, Lake
 from rsd.pipeline import as_of
+from rsd.pipeline.batch import lazy_frames
 from rsd.storage import change
 from rsd.storage.change import Step
 
@@ -53,6 +54,23 @@ class Staging:
         path = self.lake.table(name).write(rows, self._batch)
         self.added.setdefault(name, []).append(path)
         return path
+
+    def add_frames(self, name: str, frames: Iterable[pl.DataFrame]) -> Path:
+        """Write a file that comes, frame after frame; what ``frames`` raises comes through."""
+        errors: list[BaseException] = []
+        try:
+            return self.add(name, lazy_frames(frames, self.lake.table(name).schema, errors))
+        except Exception:
+            if errors:  # in its own words, not in those of the engine
+                raise errors[0] from None
+            raise
+
+    def take_back(self, name: str, path: Path) -> None:
+        """Remove a file that need not come."""
+        self.added[name].remove(path)
+        if not self.added[name]:
+            del self.added[name]
+        path.unlink()
 
     def other(self, path: Path) -> Path:
         """Note a file beside the tables, which goes too if the change does not happen."""

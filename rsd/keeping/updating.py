@@ -23,7 +23,7 @@ from rsd.keeping.staging import Staging, scan, versions
 from rsd.lake import Lake
 from rsd.pipeline import trail
 from rsd.pipeline.accounts import record
-from rsd.pipeline.batch import lazy_frames, scoring_rules
+from rsd.pipeline.batch import scoring_rules
 from rsd.pipeline.summary import RunSummary
 from rsd.pipeline.vehicles import check_key, read_registry
 from rsd.privacy import VehicleKey, vehicle_ids
@@ -171,20 +171,13 @@ def _rescored(lake: Lake, staging: Staging, before: SmallTables, after: SmallTab
     total, rules = 0, _Rules(lake)
     for path in lake.visible_files("passes"):
         rows = scan(lake, "passes", [path])
-        asked = rows.select(touched.fill_null(value=False).sum(), pl.len())
-        number, height = asked.collect(engine="streaming").row(0)
+        asked = rows.select(touched.fill_null(value=False).sum())
+        number = int(asked.collect(engine="streaming").item())
         if not number:
             continue
-        pieces = (rows.slice(k, PIECE_ROWS).collect() for k in range(0, height, PIECE_ROWS))
-        errors: list[BaseException] = []
-        anew = lazy_frames((_anew(piece, touched, before, after, rules) for piece in pieces),
-                           schema(PASSES), errors)
-        try:
-            made = staging.add("passes", anew)
-        except Exception:
-            if errors:  # in its own words, not in those of the engine
-                raise errors[0] from None
-            raise
+        pieces = lake.table("passes").pieces(PIECE_ROWS, [path])
+        made = staging.add_frames("passes", (
+            _anew(piece.collect(), touched, before, after, rules) for piece in pieces))
         staging.drop("passes", [path])
         _check_same(path, rows, scan(lake, "passes", [made]))
         total += number

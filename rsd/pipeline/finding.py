@@ -97,7 +97,7 @@ def renew(lake: Lake, regulations: Sequence[Regulation], *,
         total = int(table.scan().select(pl.len()).collect().item())
         return Renewed({"total": total, "new": 0, "changed": 0, "withdrawn": 0}, None, 0, made)
     with _buckets(lake) as buckets:
-        for piece in _cut(table, HELD_FINDINGS):
+        for piece in table.pieces(HELD_FINDINGS, table.files()):
             buckets.add(piece.collect().with_columns(_is_new=False))
         for together, vehicles in tasks:
             for part in _found(lake, together, vehicles):
@@ -222,15 +222,8 @@ def _found(lake: Lake, regulations: Sequence[Regulation],
 
 def pieces(lake: Lake) -> list[pl.LazyFrame]:
     """Return the passes that count, cut into pieces."""
-    return [_counting(piece) for piece in _cut(lake.table("passes"), PIECE_ROWS)]
-
-
-def _cut(table: Table, most_rows: int) -> Iterator[pl.LazyFrame]:
-    """Yield a table's rows in pieces; each reads little else."""
-    for path in table.files():
-        whole = table.rows([path])
-        rows = int(whole.select(pl.len()).collect().item())  # of the footer: nothing is read
-        yield from (whole.slice(begin, most_rows) for begin in range(0, rows, most_rows))
+    table = lake.table("passes")
+    return [_counting(piece) for piece in table.pieces(PIECE_ROWS, table.files())]
 
 
 def _buckets(lake: Lake) -> Buckets:

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,6 +110,15 @@ class Table:
         # A column that a later rsd declares is null in files of before.
         return pl.scan_parquet(list(paths), schema=self.schema, missing_columns="insert",
                                glob=False)
+
+    def pieces(self, most_rows: int, paths: Sequence[Path] | None = None
+               ) -> Iterator[pl.LazyFrame]:
+        """Yield the rows of some files, by default of all, so many at a time; each reads little
+        else."""
+        for path in self._home.visible_files(self.name) if paths is None else paths:
+            whole = self.rows([path])
+            rows = int(whole.select(pl.len()).collect().item())  # of the footer: nothing is read
+            yield from (whole.slice(begin, most_rows) for begin in range(0, rows, most_rows))
 
     def transactions(self) -> set[str]:
         """Return the ids of all application transactions of the table."""

@@ -43,6 +43,7 @@ SHORT = 100_000
 which the readings that are wanted are few among those that are read."""
 
 _BATCH_ROWS = 131_072
+_UTC = pl.Datetime("us", "UTC")
 _WALK = ("vehicle_id", "measured_at", "record_id")
 _KEPT = ("vehicle_id", "record_id", "measured_at", "date", "plate_color", "vehicle_class", "fuel",
          "emission_stage", "road_segment")
@@ -110,7 +111,8 @@ def find(
     ``passes``: the columns of PASSES, one row a pass, corrections already resolved; a null
     ``vehicle_id`` is never judged. ``timezone``: the lake's zone, in which windows are counted.
     ``inspections``: passed inspections and re-tests, ``vehicle_id`` and ``inspected_at`` (an
-    instant); used by verbs that reset on inspection. ``vehicles``: only the findings of these
+    instant), and ``inspected_until`` where only a span is known that it was in; used by verbs that
+    reset on inspection. ``vehicles``: only the findings of these
     vehicle_ids. ``pieces``: the same passes once more, cut into pieces of some 500,000: where most
     of them are wanted, the engine reads ahead of what can be put aside, and pieces bound that.
     ``scratch``: a folder to make and remove for readings beyond `HELD_ROWS`, by
@@ -204,8 +206,9 @@ def _check(regulations: Sequence[Regulation], timezone: str,
                          expected="an IANA name, for example Asia/Shanghai") from error
     if inspections is not None:
         found = inspections.collect_schema()
-        at = found.get("inspected_at")
-        if "vehicle_id" not in found or not isinstance(at, pl.Datetime) or at.time_zone is None:
+        instants = [found.get("inspected_at"), found.get("inspected_until", _UTC)]
+        are_instants = all(isinstance(t, pl.Datetime) and t.time_zone for t in instants)
+        if "vehicle_id" not in found or not are_instants:
             raise UsageError(
                 "the inspections have another shape", found=str(dict(found)),
                 expected="columns vehicle_id (text) and inspected_at (instant with time zone)",
@@ -213,8 +216,13 @@ def _check(regulations: Sequence[Regulation], timezone: str,
 
 
 def _instants(inspections: pl.LazyFrame) -> pl.DataFrame:
-    at = pl.col("inspected_at").dt.convert_time_zone("UTC").dt.cast_time_unit("us")
-    return inspections.select("vehicle_id", at).drop_nulls().collect(engine="streaming")
+    until = ("inspected_until" if "inspected_until" in inspections.collect_schema()
+             else "inspected_at")
+    return inspections.select(
+        "vehicle_id", *(pl.col(of).dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias(name)
+                        for name, of in (("inspected_at", "inspected_at"),
+                                         ("inspected_until", until)))
+    ).drop_nulls().collect(engine="streaming")
 
 
 def _hashes(vehicles: pl.Series | None) -> pl.Series | None:

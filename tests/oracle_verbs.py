@@ -30,6 +30,12 @@ def single(history: list[dict], rule: dict, zone: ZoneInfo) -> Proof:
     return None
 
 
+def may_be_between(first: datetime, at: datetime, until: datetime, last: datetime) -> bool:
+    """Whether some instant from ``at`` to ``until`` lies strictly between the two."""
+    begin, end = max(at, first), min(until, last)
+    return begin < end or first < begin == end < last
+
+
 def repeated(history: list[dict], rule: dict, zone: ZoneInfo) -> Proof:
     pairs = [(r, r["exceeds"]) for r in history]
     for position, last in enumerate(history):
@@ -37,7 +43,8 @@ def repeated(history: list[dict], rule: dict, zone: ZoneInfo) -> Proof:
         if first is None or not oracle.in_window(first, last, rule, zone):
             continue
         if rule["reset_on_inspection"] and any(
-            first["measured_at"] < at < last["measured_at"] for at in rule.get("inspections", ())
+            may_be_between(first["measured_at"], at, until, last["measured_at"])
+            for at, until in rule.get("inspections", ())
         ):
             continue
         return first, None if rule["min_hits"] == 1 else last

@@ -73,7 +73,10 @@ _reading = st.fixed_dictionaries({
     "site_id": st.sampled_from(["A", "A", "B"]),
     "line_id": st.sampled_from(["1", "1", "2", "2", "3", None]),
 })
-_inspections = st.none() | st.lists(st.tuples(st.sampled_from([0, 1]), _instant), max_size=3)
+_spans = st.sampled_from([timedelta(0), timedelta(0), timedelta(hours=24), timedelta(days=40)])
+_inspections = st.none() | st.lists(
+    st.builds(lambda vehicle, at, span: (vehicle, at, at + span),
+              st.sampled_from([0, 1]), _instant, _spans), max_size=3)
 
 
 def walked(readings: list[dict], zone: ZoneInfo) -> pl.DataFrame:
@@ -93,13 +96,14 @@ def agree(verb: str, chosen, readings: list[dict], zone_name: str,
     for vehicle in sorted({r["vehicle"] for r in ordered}):
         mine = [r for r in ordered if r["vehicle"] == vehicle]
         rule = {name: getattr(chosen, name) for name in chosen.__dataclass_fields__} | {
-            "inspections": [at for v, at in inspections or () if v == vehicle]}
+            "inspections": [(at, until) for v, at, until in inspections or () if v == vehicle]}
         proof = oracle_verbs.VERBS[verb](mine, rule, zone)
         if proof is not None:
             expected.append((proof[0]["row"], proof[1] and proof[1]["row"]))
             assert sum(r["exceeds"] for r in mine) >= chosen.least_exceedances
     told = None if inspections is None else pl.DataFrame(inspections, orient="row", schema={
-        "vehicle": pl.UInt32, "inspected_at": pl.Datetime("us", "UTC")})
+        "vehicle": pl.UInt32, "inspected_at": pl.Datetime("us", "UTC"),
+        "inspected_until": pl.Datetime("us", "UTC")})
     proofs = VERBS[verb].decide(walked(ordered, zone), chosen, Context(zone_name, told))
     assert proofs.schema == {"first": pl.UInt32, "second": pl.UInt32}
     assert sorted(proofs.rows()) == expected
@@ -126,7 +130,9 @@ def test_many_long_histories_are_decided_alike_and_some_are_found(verb, chosen):
         "value": float(chance.randrange(9)),
         "site_id": chance.choice("AB"), "line_id": chance.choice(["1", "2", None]),
     } for _ in range(1600)]
-    inspections = [(chance.randrange(120), chance.choice(BASES)) for _ in range(100)]
+    instants = ((chance.randrange(120), chance.choice(BASES)) for _ in range(100))
+    inspections = [(vehicle, at, at + timedelta(hours=chance.choice([0, 0, 24])))
+                   for vehicle, at in instants]
     assert agree(verb, chosen, readings, chance.choice(ZONES), inspections) > 3
 
 

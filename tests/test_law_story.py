@@ -144,7 +144,8 @@ def readings(*given: tuple[float, bool]) -> pl.DataFrame:
 
 def inspections(*days: float) -> pl.DataFrame:
     return pl.DataFrame([(0, NOON + timedelta(days=d)) for d in days], orient="row", schema={
-        "vehicle": pl.UInt32, "inspected_at": pl.Datetime("us", "UTC")})
+        "vehicle": pl.UInt32, "inspected_at": pl.Datetime("us", "UTC")}).with_columns(
+            inspected_until="inspected_at")
 
 
 def keys(history: pl.DataFrame, settings: Repeated = RULE,

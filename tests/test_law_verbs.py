@@ -77,8 +77,8 @@ def test_the_window_ends_where_the_settings_say(changes, days, found):
 def test_without_inspections_or_without_reset_nothing_breaks():
     frame = readings("xx")
     between = pl.DataFrame({"vehicle": [0], "inspected_at": [START + timedelta(hours=1)]},
-                           schema={"vehicle": pl.UInt32,
-                                   "inspected_at": pl.Datetime("us", "UTC")})
+                           schema={"vehicle": pl.UInt32, "inspected_at": pl.Datetime("us", "UTC")}
+                           ).with_columns(inspected_until="inspected_at")
     inspected = Context("Asia/Shanghai", between)
     assert proofs(frame, inspected) == []
     assert proofs(frame, inspected, reset_on_inspection=False) == [(0, 1)]

@@ -111,10 +111,46 @@ def test_only_what_was_passed_counts_and_a_bare_day_counts_from_its_first_to_its
     add_inspections(lake, write(
         tmp_path / "a.csv", "闽D1,blue,2026-09-01,passed", "闽D1,blue,2026-09-02 10:00,passed",
         "闽D1,blue,2026-09-03,failed"))
-    assert passed_inspections(lake).collect()["inspected_at"].sort().to_list() == [
-        datetime(2026, 8, 31, 16, tzinfo=UTC),
-        datetime(2026, 9, 1, 15, 59, 59, 999_999, tzinfo=UTC),
-        datetime(2026, 9, 2, 2, tzinfo=UTC)]
+    at = datetime(2026, 9, 2, 2, tzinfo=UTC)
+    assert passed_inspections(lake).collect().sort("inspected_at").drop("vehicle_id").rows() == [
+        (datetime(2026, 8, 31, 16, tzinfo=UTC),
+         datetime(2026, 9, 1, 15, 59, 59, 999_999, tzinfo=UTC)), (at, at)]
+
+
+@pytest.mark.parametrize(("zone", "day", "first", "last"), [
+    # the day begins at 01:00, clocks skip its first hour
+    ("Asia/Beirut", "2024-03-31", "2024-03-31T01:00:00+03:00", "2024-03-31T23:59:59.999999+03:00"),
+    ("Asia/Beirut", "2024-03-30", "2024-03-30T00:00:00+02:00", "2024-03-30T23:59:59.999999+02:00"),
+    # midnight comes twice, and the day before only once
+    ("America/Havana", "2024-11-02", "2024-11-02T00:00:00-04:00",
+     "2024-11-02T23:59:59.999999-04:00"),
+    ("America/Havana", "2024-11-03", "2024-11-03T00:00:00-04:00",
+     "2024-11-03T23:59:59.999999-05:00"),
+    # clocks are put back from 00:01, so that the day before returns
+    ("America/St_Johns", "2010-11-06", "2010-11-06T00:00:00-02:30",
+     "2010-11-06T23:59:59.999999-03:30"),
+    # the next day does not exist
+    ("Pacific/Apia", "2011-12-29", "2011-12-29T00:00:00-10:00", "2011-12-29T23:59:59.999999-10:00"),
+])
+def test_a_day_is_as_long_as_the_zone_s_clock_makes_it(tmp_path: Path, zone: str, day: str,
+                                                       first: str, last: str):
+    place, _ = init_lake(tmp_path / "lake", timezone=zone)
+    add_inspections(place, write(tmp_path / "a.csv", f"闽D1,blue,{day},passed"))
+    (row,) = passed_inspections(place).collect().drop("vehicle_id").rows()
+    assert row == tuple(datetime.fromisoformat(t).astimezone(UTC) for t in (first, last))
+
+
+@pytest.mark.parametrize(("at", "is_found"), [
+    ("2026-09-01", False),  # it may have been between the two
+    ("2026-09-01 12:00", False), ("2026-09-01 17:30", True), ("2026-08-31", True),
+])
+def test_two_exceedances_of_the_day_of_an_inspection(lake: Lake, tmp_path: Path, at: str,
+                                                     is_found: bool):
+    run(lake, [dump(tmp_path / "d.csv", [
+        record(jlbh="a", jcsj="2026-09-01 08:00:00", btgdjg="50"),
+        record(jlbh="b", jcsj="2026-09-01 17:00:00", btgdjg="50")])])
+    add_inspections(lake, write(tmp_path / "i.csv", f"闽D12345,1,{at},passed"))
+    assert (find_all(lake)[0].height == 1) == is_found
 
 
 @pytest.mark.parametrize(("at", "is_found"), [

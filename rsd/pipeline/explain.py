@@ -97,7 +97,8 @@ def _told(passes: pl.DataFrame, regulation: Regulation, subject: str, inspection
     for one in rows.partition_by("vehicle", maintain_order=True):
         walked = one.filter(pl.col("exceeds").is_not_null())
         own = inspections.filter(pl.col("vehicle_id") == one["vehicle_id"][0]).select(
-            pl.lit(one["vehicle"][0]).cast(pl.UInt32).alias("vehicle"), "inspected_at")
+            pl.lit(one["vehicle"][0]).cast(pl.UInt32).alias("vehicle"), "inspected_at",
+            "inspected_until")
         context = Context(said.zone.key, own)
         steps |= dict(zip(walked["at"], story.tell(regulation, walked, context), strict=True))
     sentences, keys = [], []

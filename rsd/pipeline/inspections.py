@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -35,16 +35,38 @@ _LONGEST_DATE = len("2026-05-31")
 
 
 def passed_inspections(lake: Lake, version: int | None = None) -> pl.LazyFrame:
-    """Return ``vehicle_id, inspected_at`` (UTC) of passed inspections, as `rsd.findings.find` asks.
+    """Return ``vehicle_id, inspected_at, inspected_until`` (UTC) of passed inspections.
 
     Of one whose date alone is known nobody can say whether it came before or after a pass of that
-    day. In doubt it counts for the vehicle: it stands at the first and the last instant of the day.
+    day: it may have been at any instant from the day's first to its last. The form is that of
+    `rsd.findings.find`, by which such doubt counts for the vehicle.
     """
     rows = lake.table("inspections").scan(version).filter(pl.col("result") == "passed")
-    local = pl.col("inspected_at").dt.convert_time_zone(lake.timezone)
-    last = (local.dt.offset_by("1d").dt.convert_time_zone("UTC") - pl.duration(microseconds=1))
-    ends = rows.filter("is_whole_day").with_columns(inspected_at=last)
-    return pl.concat([rows, ends]).select("vehicle_id", "inspected_at").unique()
+    days = rows.filter("is_whole_day").select(_local_day(lake.timezone)).unique().collect()
+    zone = ZoneInfo(lake.timezone)
+    ends = days.with_columns(pl.Series(
+        "_until", [_last_instant(day, zone) for day in days["_day"]], pl.Datetime("us", "UTC")))
+    whole = rows.filter("is_whole_day").with_columns(_local_day(lake.timezone)).join(
+        ends.lazy(), on="_day", how="left").with_columns(inspected_until="_until")
+    instants = rows.filter(~pl.col("is_whole_day")).with_columns(inspected_until="inspected_at")
+    names = ("vehicle_id", "inspected_at", "inspected_until")
+    return pl.concat([instants.select(names), whole.select(names)]).unique()
+
+
+def _local_day(timezone: str) -> pl.Expr:
+    return pl.col("inspected_at").dt.convert_time_zone(timezone).dt.date().alias("_day")
+
+
+def _last_instant(day: date, zone: ZoneInfo) -> datetime:
+    """Return the last microsecond of a local day, however long it is.
+
+    The next midnight may be skipped, or stand twice, where clocks are changed at that hour: of
+    both readings of it, the later one that has the day right before it.
+    """
+    midnight = datetime.combine(day + timedelta(1), time(), zone)
+    before = (midnight.replace(fold=fold).astimezone(UTC) - timedelta(microseconds=1)
+              for fold in (0, 1))
+    return max(at for at in before if at.astimezone(zone).date() == day)
 
 
 def add_inspections(lake: Lake, path: Path, *, replace: bool = False) -> dict[str, int]:

@@ -30,7 +30,9 @@ class Context:
     """What a verb needs beside the readings.
 
     ``timezone``: the lake's zone, in which calendar arithmetic is done. ``inspections``: None, or
-    passed inspections as a frame of ``vehicle`` and ``inspected_at`` (UTC, not null).
+    passed inspections as a frame of ``vehicle``, ``inspected_at`` and ``inspected_until`` (UTC, not
+    null): the inspection was at one instant from the one to the other, nobody knows at which; where
+    the instant is known they are the same.
     """
 
     timezone: str

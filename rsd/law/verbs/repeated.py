@@ -61,7 +61,7 @@ def repeated(readings: pl.DataFrame, settings: Repeated, context: Context) -> pl
     window is taken on the clock of the lake's zone: ``anchored``, last <= first + months with the
     day clamped to the month's end (< where not ``inclusive``); ``calendar_bucket``, the months'
     numbers differ by less than ``window_months``. With ``reset_on_inspection``, a passed
-    inspection strictly between the first and the last breaks the chain.
+    inspection that was, or may have been, strictly between the first and the last breaks the chain.
 
     Source: the rule, HJ 845-2017 clause 6 as quoted by DB11/318-2022 and Chuzhou's notice of
     2019; its reading point by point, choices of this project.
@@ -117,10 +117,12 @@ def _within_window(settings: Repeated, timezone: str) -> pl.Expr:
 
 
 def _without_inspection(chains: pl.DataFrame, inspections: pl.DataFrame) -> pl.DataFrame:
-    """Drop chains with an inspection strictly between their first and last reading."""
+    """Drop chains with an inspection that was, or may have been, strictly between their ends."""
+    until = pl.col("inspected_until").cum_max().over("vehicle")  # an earlier one may end later
+    spans = inspections.sort("inspected_at").select("vehicle", "inspected_at", _until=until)
     latest = chains.join_asof(
-        inspections.sort("inspected_at"), left_on="measured_at", right_on="inspected_at",
-        by="vehicle", allow_exact_matches=False, check_sortedness=False,
+        spans, left_on="measured_at", right_on="inspected_at", by="vehicle",
+        allow_exact_matches=False, check_sortedness=False,
     )
-    broken = pl.col("inspected_at") > pl.col("began_at")
-    return latest.filter(broken.not_().fill_null(True))
+    broken = (pl.col("_until") > pl.col("began_at")) & (pl.col("measured_at") > pl.col("began_at"))
+    return latest.filter(broken.not_().fill_null(True)).drop("_until")

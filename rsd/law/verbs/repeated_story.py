@@ -107,6 +107,6 @@ class _Teller:
         if self._context.inspections is None:
             return None
         between = self._context.inspections.filter(
-            pl.col("inspected_at") > first, pl.col("inspected_at") < last)
+            pl.col("inspected_until") > first, pl.col("inspected_at") < last)
         found = between["inspected_at"].max()
         return found if isinstance(found, datetime) else None

@@ -1,9 +1,9 @@
 """Law over the history of vehicles: passes → findings with the records that prove them.
 
 A finding is the first time (a clean vehicle's: the latest) that a vehicle fulfils a regulation's
-verb for a pollutant. It is computed from all passes of the vehicle, so that late and corrected data
-need no special case; what one vehicle did says nothing about another, so any set of vehicles can
-be computed by itself.
+verb for a pollutant; a violation stands before what only asks for a closer look. It is computed
+from all passes of the vehicle, so that late and corrected data need no special case; what one
+vehicle did says nothing about another, so any set of vehicles can be computed by itself.
 
 What makes that fast is exact: a vehicle with fewer exceedances than the verb needs cannot have a
 finding. One streaming pass counts what may exceed, and only the readings of the few vehicles left
@@ -22,6 +22,7 @@ import polars as pl
 from rsd.columns import FINDINGS, MEASURED_VALUE, empty, schema
 from rsd.errors import UsageError
 from rsd.law import judge
+from rsd.law.decide import decide
 from rsd.law.rules import NO_POLLUTANT, Regulation
 from rsd.law.verbs import Context
 from rsd.storage.buckets import Buckets
@@ -29,7 +30,7 @@ from rsd.storage.buckets import Buckets
 ORDER = ("found_at", "vehicle_id", "pollutant", "regulation_id")
 """How findings are ordered."""
 
-REVISION = 1
+REVISION = 2
 """One more whenever the same passes and law give other findings than before."""
 
 COUNTED_ROWS = 64_000_000
@@ -281,12 +282,11 @@ def _answer(readings: pl.DataFrame, question: _Question, context: Context) -> pl
     walked = readings.filter(pl.col(question.exceeds).is_not_null()).with_columns(
         exceeds=pl.col(question.exceeds), value=question.value)
     here = Context(context.timezone, _of_vehicles(context.inspections, walked))
-    regulation = question.regulation
-    proofs = regulation.how.decide(walked, regulation.verb.settings, here)
+    proofs = decide(question.regulation, question.subject, walked, here)
     deciding = _rows(walked, proofs, pl.coalesce("second", "first"))
     first, second = (_proof(_rows(walked, proofs, pl.col(place)), question, place)
                      for place in ("first", "second"))
-    found = pl.concat([deciding, first, second], how="horizontal")
+    found = pl.concat([deciding, first, second, proofs.select("kind")], how="horizontal")
     counts = _counts(walked, deciding.select("vehicle", found_at="measured_at"))
     return found.join(counts, on="vehicle").select(_columns(question))
 
@@ -326,7 +326,7 @@ def _columns(question: _Question) -> list[pl.Expr]:
     """Spell the columns FINDINGS over deciding record, proof and counts."""
     regulation, subject = question.regulation, question.subject
     verified = pl.col("first_verified") & pl.col("second_verified").fill_null(True)
-    told = {"kind": "kind", "limit": "value", "unit": "unit", "clause": "clause"}
+    told = {"limit": "value", "unit": "unit", "clause": "clause"}
     made = {
         **{column: judge.stated(regulation, subject, name) for column, name in told.items()},
         "regulation_id": pl.lit(regulation.id),

@@ -167,6 +167,13 @@ class Regulation:
         groups = any(p.groups for p in self.periods)
         return (*self.pollutants, *((NO_POLLUTANT,) if groups else ()))
 
+    def kinds(self, subject: str) -> frozenset[str]:
+        """Return the kinds of findings that the limits of one of `subjects`, or its groups, make.
+        """
+        rules: tuple[Limit | Group, ...] = tuple(
+            x for p in self.periods for x in (p.groups if subject == NO_POLLUTANT else p.limits))
+        return frozenset(x.kind for x in rules if isinstance(x, Group) or x.pollutant == subject)
+
     @property
     def acquits(self) -> bool:
         """Whether its limits say who is clean, so that to exceed one is no exceedance of law."""

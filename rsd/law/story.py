@@ -15,6 +15,7 @@ import polars as pl
 
 from rsd import reasons
 from rsd.columns import MEASURED_VALUE
+from rsd.law.decide import firm
 from rsd.law.rules import NO_POLLUTANT, QUANTITIES, Bound, Period, Regulation
 from rsd.law.verbs import Context, Note
 
@@ -22,13 +23,25 @@ _COMPARE = {">": gt, ">=": ge, "<": lt, "<=": le}
 _SCOPE = {"fuel": "fuels", "vehicle_class": "vehicle_classes", "emission_stage": "emission_stages"}
 
 
-def tell(regulation: Regulation, readings: pl.DataFrame, context: Context) -> list[Note]:
+def tell(regulation: Regulation, subject: str, readings: pl.DataFrame,
+         context: Context) -> list[Note]:
     """Return what each judged reading of one vehicle means to a regulation's verb.
 
-    ``readings`` and ``context`` are as `rsd.law.verbs.base.Decide` asks. A verb that does not tell
-    its own story has it told by what it decides: which records prove a finding, what came before
-    and after.
+    ``readings`` and ``context`` are as `rsd.law.decide.decide` asks. A verb that does not tell its
+    own story has it told by what it decides: which records prove a finding, what came before and
+    after.
     """
+    if len(regulation.kinds(subject)) > 1:
+        strong = firm(regulation, subject, readings)
+        if regulation.how.decide(strong, regulation.verb.settings, context).height:
+            weak = readings["exceeds"] & ~strong["exceeds"]
+            told = _tell(regulation, strong, context)
+            return [Note("only_screens") if is_weak else note
+                    for note, is_weak in zip(told, weak, strict=True)]
+    return _tell(regulation, readings, context)
+
+
+def _tell(regulation: Regulation, readings: pl.DataFrame, context: Context) -> list[Note]:
     verb, settings = regulation.how, regulation.verb.settings
     if verb.tell is not None:
         return verb.tell(readings, settings, context)

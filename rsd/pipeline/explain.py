@@ -100,7 +100,8 @@ def _told(passes: pl.DataFrame, regulation: Regulation, subject: str, inspection
             pl.lit(one["vehicle"][0]).cast(pl.UInt32).alias("vehicle"), "inspected_at",
             "inspected_until")
         context = Context(said.zone.key, own)
-        steps |= dict(zip(walked["at"], story.tell(regulation, walked, context), strict=True))
+        steps |= dict(zip(walked["at"], story.tell(
+            regulation, subject, walked, context), strict=True))
     sentences, keys = [], []
     for at, record in enumerate(rows.iter_rows(named=True)):
         note = steps.get(at)

@@ -21,7 +21,7 @@ ROWS = pl.DataFrame({
 
 
 def text(frame: pl.DataFrame) -> str:
-    return str(content(frame.lazy()))
+    return str(content([frame.lazy()]))
 
 
 def test_the_text_is_defined_and_stays_so() -> None:
@@ -32,7 +32,7 @@ def test_the_text_is_defined_and_stays_so() -> None:
 def test_neither_order_nor_files_matter() -> None:
     assert text(ROWS.reverse()) == text(ROWS)
     assert text(ROWS.select(reversed(ROWS.columns))) == text(ROWS)
-    parts = content(ROWS.head(1).lazy()) + content(ROWS.tail(3).lazy())
+    parts = content([ROWS.head(1).lazy()]) + content([ROWS.tail(3).lazy()])
     assert str(parts) == text(ROWS)
 
 
@@ -62,5 +62,5 @@ def test_equal_texts_mean_equal_rows(rows: list[tuple[int, str | None]]) -> None
     frame = pl.DataFrame(rows, schema={"a": pl.Int64, "b": pl.String}, orient="row")
     assert text(frame.sample(fraction=1, shuffle=True, seed=1)) == text(frame)
     if rows:
-        assert content(frame.lazy()) != content(frame.head(len(rows) - 1).lazy())
-        assert content(frame.lazy()) + Content() == content(frame.lazy())
+        assert content([frame.lazy()]) != content([frame.head(len(rows) - 1).lazy()])
+        assert content([frame.lazy()]) + Content() == content([frame.lazy()])

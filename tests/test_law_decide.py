@@ -1,4 +1,4 @@
-"""A limit that only screens convicts nobody, neither alone nor beside another, and hides nothing."""
+"""A limit that only screens convicts nobody, alone or beside another, and hides nothing."""
 
 from __future__ import annotations
 

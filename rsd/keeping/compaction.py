@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 from rsd.columns import TABLES
 from rsd.errors import IntegrityError
-from rsd.keeping.content import content
-from rsd.keeping.staging import Staging, scan
+from rsd.keeping.content import BATCH_ROWS, content
+from rsd.keeping.staging import Staging
 from rsd.lake import Lake
 from rsd.pipeline import as_of
 from rsd.storage import change, disk, log
@@ -64,8 +64,9 @@ def _compact(lake: Lake, name: str, target_bytes: int) -> Merged | None:
     try:
         for group in groups:
             paths = [table.folder / file.name for file in group]
-            before = content(scan(lake, name, paths))
-            after = content(scan(lake, name, [staging.add(name, scan(lake, name, paths))]))
+            made = staging.add_frames(name, (
+                piece.collect() for piece in table.pieces(BATCH_ROWS, paths)))
+            before, after = (content(table.pieces(BATCH_ROWS, rows)) for rows in (paths, [made]))
             if before != after:
                 raise IntegrityError("the merged file does not hold the rows of its parts",
                                      where=str(table.folder), found=str(after),

@@ -65,14 +65,20 @@ def content_hash(lake: Lake, tables: Iterable[str] | None = None,
     if tables is None:
         tables = [n for n in TABLES if lake.may_read_restricted or n in OPEN_TABLES]
     at = versions or {}
-    return {name: str(content(lake.table(name).scan(at.get(name)))) for name in tables}
+    files = {name: lake.visible_files(name, at.get(name)) for name in tables}
+    return {name: str(content(lake.table(name).pieces(BATCH_ROWS, paths)))
+            for name, paths in files.items()}
 
 
-def content(rows: pl.LazyFrame) -> Content:
-    """Return the content of a frame, read a batch at a time."""
+def content(pieces: Iterable[pl.LazyFrame]) -> Content:
+    """Return the content of some rows that are held piece by piece.
+
+    As pieces, and not as one frame in batches: of a frame the engine reads ahead (measured 1.4 GiB
+    for five million passes against 0.36).
+    """
     total = Content()
-    for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=False):
-        total += _content_of(batch)
+    for piece in pieces:
+        total += _content_of(piece.collect())
     return total
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from rsd.columns import TABLES
-from rsd.keeping.content import Content, content
+from rsd.keeping.content import BATCH_ROWS, Content, content
 from rsd.lake import COMPACTED, Lake
 from rsd.pipeline import as_of
 from rsd.pipeline.batch import lazy_frames
@@ -92,7 +92,7 @@ class Staging:
         gone = set(self.removed.get(name, []))
         before = self.lake.visible_files(name)
         stays, goes, comes = (
-            content(scan(self.lake, name, paths)) for paths in (
+            content(self.lake.table(name).pieces(BATCH_ROWS, paths)) for paths in (
                 [p for p in before if p not in gone], [p for p in before if p in gone],
                 self.added.get(name, [])))
         return stays + goes, stays + comes

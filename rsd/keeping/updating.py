@@ -179,7 +179,7 @@ def _rescored(lake: Lake, staging: Staging, before: SmallTables, after: SmallTab
         made = staging.add_frames("passes", (
             _anew(piece.collect(), touched, before, after, rules) for piece in pieces))
         staging.drop("passes", [path])
-        _check_same(path, rows, scan(lake, "passes", [made]))
+        _check_same(lake, path, made)
         total += number
     return total
 
@@ -219,9 +219,10 @@ def _anew(piece: pl.DataFrame, touched: pl.Expr, before: SmallTables, after: Sma
     return pl.concat(parts).sort("_at").drop("_at")
 
 
-def _check_same(path: Path, before: pl.LazyFrame, after: pl.LazyFrame) -> None:
+def _check_same(lake: Lake, path: Path, made: Path) -> None:
     """Compare what scoring never changes: no record, source, instant or vehicle is another."""
-    old, new = (content(rows.select(_SOURCE)) for rows in (before, after))
+    old, new = (content(piece.select(_SOURCE) for piece in lake.table("passes").pieces(
+        PIECE_ROWS, [file])) for file in (path, made))
     if old != new:
         raise IntegrityError("passes scored anew are not those of before", where=str(path),
                              found=str(new), expected=str(old), remedy="Nothing was changed.")

@@ -108,9 +108,14 @@ verified = true
     found = find(frame(rows).lazy(), [load_file(file)], timezone=SHANGHAI)
     assert found.select("limit", "clause", "kind", "is_verified").rows() == [
         (20.0, "new clause", "screening", True)]
-    file.write_text(file.read_text(encoding="utf-8").replace(
-        "verified = true\n\n[[period]]", "verified = false\n\n[[period]]", 1), encoding="utf-8")
-    assert not find(frame(rows).lazy(), [load_file(file)], timezone=SHANGHAI)["is_verified"].any()
+    both = file.read_text(encoding="utf-8")
+    for limit in ("value = 30.0", "value = 20.0"):  # of either record alone
+        before, here, after = both.partition(limit)
+        assert here
+        file.write_text(before + here + after.replace("verified = true", "verified = false", 1),
+                        encoding="utf-8")
+        found = find(frame(rows).lazy(), [load_file(file)], timezone=SHANGHAI)
+        assert found["is_verified"].to_list() == [False]
 
 
 def test_one_unverified_number_makes_the_finding_unverified(tmp_path):

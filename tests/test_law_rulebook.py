@@ -51,7 +51,7 @@ def test_hj845_states_its_numbers_dated_cited_and_unverified():
     ]
     assert [(b.quantity, b.op, b.value) for b in period.validity] == [
         ("vsp", ">", 0.0), ("wind_speed", "<=", 5.0)]
-    assert not any(period.is_verified(p) for p in regulation.pollutants)
+    assert not any(x.verified for x in (*period.limits, *period.validity))
     assert regulation.scope.fuels == ("diesel",)
     assert "opacity limit, ringelmann limit, no limit" in explain_rule(regulation)
 
@@ -165,6 +165,8 @@ citation = "test"
     ("[[period.validity]]\nquantity = \"vsp\"", "[[period.group]]\nquantity = \"vsp\"",
      "period[1].group", "unknown"),
     ("notes = [", "notes = [1, ", "notes", "list of texts"),
+    ("value = 30.0\n", "value = 30.0\nvalues = 30.0\n", "period[1].limit[1].values", "unknown"),
+    ("value = 5.0\n", "value = 5.0\nvalues = 5.0\n", "period[1].validity[2].values", "unknown"),
     ("notes = [", "note = [", "note", "unknown"),
     ('citation = "HJ 845-2017, clause 1', 'source = "HJ 845-2017, clause 1',
      "applies_to.citation", "missing"),

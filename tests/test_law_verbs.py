@@ -328,3 +328,9 @@ def test_each_verb_is_registered_with_what_it_reads():
         "clean_screen", "registration"}
     assert VERBS["clean_screen"].roles == ("clean",)
     assert VERBS["registration"].roles == ()
+
+
+@pytest.mark.parametrize(("settings", "least"), [
+    (Share(100, 101, 30), 101), (Share(50, 3, 30), 2), (Share(1, 1, 1), 1), (Share(34, 3, 1), 2)])
+def test_the_share_of_the_fewest_passes_is_rounded_up(settings, least):
+    assert settings.least_exceedances == least

@@ -109,11 +109,6 @@ class Period:
         """Return the period's limit of a pollutant, or None."""
         return next((x for x in self.limits if x.pollutant == pollutant), None)
 
-    def is_verified(self, *pollutants: str) -> bool:
-        """Whether the limits of these pollutants, and all validity bounds, were verified."""
-        limits = [self.limit(p) for p in pollutants]
-        return all(x is not None and x.verified for x in (*limits, *self.validity))
-
 
 @dataclass(frozen=True)
 class VerbRule:

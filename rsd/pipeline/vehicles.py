@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -25,6 +26,7 @@ _OWN_AND_GA = {
     "vehicle_class": ("own_class", "ga_vehicle_type"),
     "plate_color": ("own_plate_color", "plate_color_from_0"),
 }  # fmt: skip
+_AT_ONCE = 65_536  # rows that are held as objects of Python
 
 
 class KnownVehicles:
@@ -87,9 +89,11 @@ def read_registry(path: Path) -> pl.DataFrame:
     Raises:
         InputRefused: a required column is missing, or a cell is not what its column needs.
     """
-    rows = list(_decoded(path))
-    frame = pl.DataFrame(rows, schema=schema(VEHICLES), orient="row")
-    normal = frame.with_columns(normalise_plate_expr("plate").alias("plate"))
+    rows, kinds = _decoded(path), schema(VEHICLES)
+    parts = [pl.DataFrame(schema=kinds)]
+    while some := list(islice(rows, _AT_ONCE)):
+        parts.append(pl.DataFrame(some, schema=kinds, orient="row"))
+    normal = pl.concat(parts).with_columns(normalise_plate_expr("plate").alias("plate"))
     return normal.unique(["plate", "plate_color"], keep="last", maintain_order=True)
 
 

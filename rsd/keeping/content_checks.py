@@ -17,7 +17,8 @@ from rsd.pipeline.vehicles import check_key
 from rsd.pipeline.versions import KEY
 from rsd.privacy import VehicleKey, hash_vehicles
 
-_PART_ROWS = 8_000_000  # rows whose ids are compared at a time
+_PART_ROWS = 2_000_000  # rows whose ids are compared at a time: it bounds the memory
+_PART_VEHICLES = 500_000  # vehicles likewise; three sets of them are held
 _SAMPLE = 1000  # vehicles whose names are computed anew
 
 Check = Callable[[Lake], Iterator[Problem]]
@@ -64,15 +65,18 @@ def _accounts(lake: Lake) -> Iterator[Problem]:
                               f"{expected} by the account of its commit", f"{expected}", RESTORE)
 
 
+def _parts(rows: pl.LazyFrame, column: str, most: int = _PART_ROWS) -> list[pl.Expr]:
+    """Return conditions, each true of another part of the ids that rows have in a column."""
+    parts = 1 + count(rows) // most
+    return [pl.col(column).hash() % parts == part for part in range(parts)]
+
+
 def _versions(lake: Lake) -> Iterator[Problem]:
     """Find records of which not exactly one version counts."""
     passes = lake.table("passes").scan().select("record_id", "is_current")
-    parts = 1 + count(passes) // _PART_ROWS
-    wrong = 0
-    for part in range(parts):
-        some = passes if parts == 1 else passes.filter(pl.col("record_id").hash() % parts == part)
-        wrong += count(some.group_by("record_id").agg(n=pl.col("is_current").sum()).filter(
-            pl.col("n") != 1))
+    wrong = sum(
+        count(passes.filter(part).group_by("record_id").agg(n=pl.col("is_current").sum())
+              .filter(pl.col("n") != 1)) for part in _parts(passes, "record_id"))
     if wrong:
         yield Problem(ERROR, "passes", None, f"{wrong} records without exactly one version that "
                       "counts", "one", RESTORE)
@@ -95,8 +99,13 @@ def _findings(lake: Lake) -> Iterator[Problem]:
 
 def _evidence(lake: Lake) -> Iterator[Problem]:
     """Find evidence of no pass, and rows of batches that never came to be."""
-    passes = lake.table("passes").scan().select(KEY)
-    orphans = count(lake.table("evidence").scan().select(KEY).join(passes, on=KEY, how="anti"))
+    passes, evidence = (lake.table(name).scan().select(KEY) for name in ("passes", "evidence"))
+    orphans = 0
+    for part in _parts(evidence, KEY[1]):  # the line: a dump may have all rows
+        keys = evidence.filter(part).collect()
+        known = passes.filter(part).join(keys.lazy(), on=KEY, how="semi").collect(
+            engine="streaming")
+        orphans += keys.join(known, on=KEY, how="anti").height
     if orphans:
         yield Problem(ERROR, "evidence", None, f"{orphans} rows of no pass", "none", RESTORE)
     for name in ("evidence", "quarantine"):
@@ -115,14 +124,19 @@ def _evidence(lake: Lake) -> Iterator[Problem]:
 def _vehicles(lake: Lake) -> Iterator[Problem]:
     """Find vehicles that stand twice, and passes of vehicles that the vault does not know."""
     stored = lake.table("vehicles").scan().select("vehicle_id")
-    twice = count(stored.group_by("vehicle_id").len().filter(pl.col("len") > 1))
+    twice, unknown = 0, Counter[str]()
+    for part in _parts(stored, "vehicle_id", _PART_VEHICLES):
+        known = stored.filter(part).collect()
+        twice += known.height - known["vehicle_id"].n_unique()
+        for table in ("passes", "findings", "inspections"):
+            seen = lake.table(table).scan().select("vehicle_id").drop_nulls().filter(part)
+            unknown[table] += seen.unique().collect(engine="streaming").join(
+                known, on="vehicle_id", how="anti").height
     if twice:
         yield Problem(ERROR, "vehicles", None, f"{twice} vehicles stand twice", "once", RESTORE)
-    for table in ("passes", "findings", "inspections"):
-        seen = lake.table(table).scan().select("vehicle_id").drop_nulls().unique()
-        unknown = count(seen.join(stored, on="vehicle_id", how="anti"))
-        if unknown:
-            yield Problem(ERROR, table, None, f"{unknown} vehicles that nobody can name",
+    for table, number in unknown.items():
+        if number:
+            yield Problem(ERROR, table, None, f"{number} vehicles that nobody can name",
                           "all in the table vehicles", RESTORE)
 
 

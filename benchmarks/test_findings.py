@@ -16,7 +16,8 @@ LAG = "DuckDB, lag over all"
 FIND = "rsd.findings.find"
 LAWS = {"HJ 845 alone": "cn_hj845_2017",
         "diesel and gasoline": "cn_hj845_2017,platform_observed_gasoline"}
-COPIES = 5
+COPIES = int(os.environ.get("RSD_BENCH_COPIES", "5"))
+"""How often the dumps' passes stand in the history, a month apart."""
 EVERYTHING = "rsd find --everything"
 DAY = "rsd find, one more day"
 DAY_SHARE = 100

@@ -9,7 +9,8 @@ import polars as pl
 from cli.tables import Look
 
 if TYPE_CHECKING:
-    from rsd.law.rules import Regulation
+    from rsd.law.phrases import Phrases
+    from rsd.law.rules import Period, Regulation
     from rsd.pipeline.explain import Story
 
 _CLOCK = "%Y-%m-%d %H:%M:%S"
@@ -89,9 +90,16 @@ def _limits(story: Story, regulation: Regulation) -> list[str]:
         said.text("lines", "limit", pollutant=said.value("pollutant", limit.pollutant),
                   op=limit.op, value=limit.value, unit=said.value("unit", limit.unit),
                   kind=said.value("kind", limit.kind), clause=said.clause(limit.clause),
-                  mark=said.sections["lines"][marks[limit.verified]])
+                  mark=said.sections["lines"][marks[limit.verified]],
+                  when=_when(said, period) if len(regulation.periods) > 1 else "")
         for period in regulation.periods for limit in period.limits
     ]
+
+
+def _when(said: Phrases, period: Period) -> str:
+    """Return from which day until which one a period's limits hold."""
+    key = "limit_since" if period.until is None else "limit_until"
+    return said.text("lines", key, since=period.start, until=period.until)
 
 
 def _findings(story: Story) -> list[str]:

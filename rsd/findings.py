@@ -288,7 +288,9 @@ def _answer(readings: pl.DataFrame, question: _Question, context: Context) -> pl
                      for place in ("first", "second"))
     found = pl.concat([deciding, first, second, proofs.select("kind")], how="horizontal")
     counts = _counts(walked, deciding.select("vehicle", found_at="measured_at"))
-    return found.join(counts, on="vehicle").select(_columns(question))
+    # a verb of all pollutants finds for those alone that its records were judged by
+    is_judged = pl.col("first_is_limited") & pl.col("second_is_limited")
+    return found.filter(is_judged).join(counts, on="vehicle").select(_columns(question))
 
 
 def _of_vehicles(inspections: pl.DataFrame | None, walked: pl.DataFrame) -> pl.DataFrame | None:
@@ -306,12 +308,14 @@ def _rows(walked: pl.DataFrame, proofs: pl.DataFrame, number: pl.Expr) -> pl.Dat
 
 def _proof(rows: pl.DataFrame, question: _Question, place: str) -> pl.DataFrame:
     """Name the columns of a record of proof by its place; all null for a null row."""
-    verified = judge.stated(question.regulation, question.subject, "verified")
+    verified, kind = (judge.stated(question.regulation, question.subject, name)
+                      for name in ("verified", "kind"))
     return rows.select(
         pl.col("record_id").alias(f"{place}_record_id"),
         pl.col("measured_at").alias(f"{place}_measured_at"),
         pl.col("value").alias(f"{place}_value"),
         verified.alias(f"{place}_verified"),
+        (kind.is_not_null() | pl.col("record_id").is_null()).alias(f"{place}_is_limited"),
     )
 
 

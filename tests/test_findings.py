@@ -118,6 +118,34 @@ verified = true
         assert found["is_verified"].to_list() == [False]
 
 
+def test_a_clean_vehicle_is_clean_only_of_what_the_days_of_its_records_limit(tmp_path):
+    """An amendment that drops NO: nobody is clean of it by records that nothing judged it by."""
+    head, _, period = (BUILT_IN / "us_clean_screen.toml").read_text(
+        encoding="utf-8").partition("[[period]]")
+    began = "from = 1970-01-01"
+    dropped = period.rpartition("[[period.limit]]")[0]
+    assert 'pollutant = "no"' in period
+    assert 'pollutant = "no"' not in dropped
+    file = tmp_path / "us_clean_screen.toml"
+    periods = (period.replace(began, f"{began}\nuntil = 2024-02-01"),
+               dropped.replace(began, "from = 2024-02-01"))
+    file.write_text(head + "\n".join(f"[[period]]{p}" for p in periods), encoding="utf-8")
+    law = load_file(file)
+
+    def clean_of(*days: str) -> list[str]:
+        values = {"fuel": "gasoline", "vsp_device_kw_t": 10.0, "co_pct": 0.1, "hc_ppm": 10.0,
+                  "no_ppm": 10.0}
+        rows = [a_pass(day, f"{day} 09:00:00", **values) for day in days]
+        found = find(frame(rows).lazy(), [law], timezone=SHANGHAI)
+        assert found["kind"].to_list() == ["clean"] * found.height
+        assert found["limit"].null_count() == 0
+        return found["pollutant"].to_list()
+
+    assert clean_of("2024-01-10", "2024-01-11") == ["co", "hc", "no"]
+    assert clean_of("2024-02-10", "2024-02-11") == ["co", "hc"]
+    assert clean_of("2024-01-31", "2024-02-01") == ["co", "hc"]
+
+
 def test_one_unverified_number_makes_the_finding_unverified(tmp_path):
     text = (BUILT_IN / f"{HJ845}.toml").read_text(encoding="utf-8")
     parts = text.split("verified = false")

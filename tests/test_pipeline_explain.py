@@ -10,6 +10,7 @@ from chain import HIGH_NO, dump, record, rsd
 
 from rsd.errors import PolicyRefusal, UsageError
 from rsd.lake import Lake
+from rsd.law.rulebook import BUILT_IN
 from rsd.pipeline.explain import explain
 from rsd.pipeline.inspections import add_inspections
 from rsd.pipeline.nightly import find_all, run
@@ -197,3 +198,25 @@ def test_the_command_tells_it_in_either_language(lake: Lake):
     rows = rsd("explain", lake.path, vehicle, "--language", "zh", "--format", "json").json
     assert {row["step"] for row in rows} >= {"first", "breaks", None}
     assert rsd("explain", lake.path, vehicle, "--language", "de").code == 2
+
+
+@pytest.mark.parametrize(("language", "said"), [
+    ("en", ("; number UNVERIFIED), from 2017-07-27 until 2026-09-02 (that day excluded)",
+            "opacity > 22 %", ", from 2026-09-02\n")),
+    ("zh", ("，自2017-07-27起至2026-09-02（不含当日）", "，自2026-09-02起\n"))])
+def test_limits_of_several_periods_are_told_with_their_dates(lake: Lake, language: str,
+                                                            said: tuple[str, ...]):
+    text = (BUILT_IN / "cn_hj845_2017.toml").read_text(encoding="utf-8")
+    head, _, period = text.partition("[[period]]")
+    began = "from = 2017-07-27"
+    periods = (period.replace(began, f"{began}\nuntil = 2026-09-02", 1),
+               period.replace(began, "from = 2026-09-02", 1).replace("= 30.0", "= 22.0"))
+    folder = lake.path / "regulations"
+    folder.mkdir(exist_ok=True)
+    (folder / "cn_hj845_2017.toml").write_text(
+        head + "\n".join(f"[[period]]{p}" for p in periods), encoding="utf-8")
+    vehicle = lake.table("passes").scan().collect()["vehicle_id"].drop_nulls()[0]
+    answer = rsd("explain", lake.path, vehicle, "--language", language)
+    assert answer.code == 0, answer.err
+    for part in said:
+        assert part in answer.out

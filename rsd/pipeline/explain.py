@@ -93,6 +93,8 @@ def _told(passes: pl.DataFrame, regulation: Regulation, subject: str, inspection
              else pl.col(MEASURED_VALUE[subject][0]))
     rows = passes.with_columns(exceeds=is_judged, value=value,
                                vehicle=pl.col("vehicle_id").rle_id()).with_row_index("at")
+    is_limited = rows.select(
+        judge.stated(regulation, subject, "kind").is_not_null()).to_series().to_list()
     steps: dict[int, Note] = {}
     for one in rows.partition_by("vehicle", maintain_order=True):
         walked = one.filter(pl.col("exceeds").is_not_null())
@@ -100,8 +102,9 @@ def _told(passes: pl.DataFrame, regulation: Regulation, subject: str, inspection
             pl.lit(one["vehicle"][0]).cast(pl.UInt32).alias("vehicle"), "inspected_at",
             "inspected_until")
         context = Context(said.zone.key, own)
-        steps |= dict(zip(walked["at"], story.tell(
-            regulation, subject, walked, context), strict=True))
+        told = zip(walked["at"], story.tell(regulation, subject, walked, context), strict=True)
+        # a verb of all pollutants walks over records of days without a limit of this one
+        steps |= {at: note for at, note in told if is_limited[at]}
     sentences, keys = [], []
     for at, record in enumerate(rows.iter_rows(named=True)):
         note = steps.get(at)

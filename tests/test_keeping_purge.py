@@ -182,6 +182,16 @@ def test_a_plate_is_found_in_raw_bytes_of_any_encoding(encoding: str) -> None:
     assert not has_plate_of(raw, ~asked, pl.Series(["闽D12345"])).any()
 
 
+def test_what_holds_no_plate_stays_and_what_is_too_long_to_be_searched_counts() -> None:
+    raw = pl.Series([b"abc", "1,闽D12345,x".encode(), b"", b"\0" * 10, b"x" * 4096, b"x" * 4097])
+    asked = pl.Series([True] * raw.len())
+    for gone in (["闽D99999"], ["闽D99999", "ABCDEFGH"]):
+        assert has_plate_of(raw, asked, pl.Series(gone)).to_list() == [False] * 5 + [True]
+    assert has_plate_of(raw.head(1), asked.head(1), pl.Series(["闽D99999"])).to_list() == [False]
+    many = pl.concat([raw.slice(1, 1)] * 600)  # more than are held together
+    assert has_plate_of(many, many.is_not_null(), pl.Series(["闽D12345"])).sum() == 600
+
+
 def test_wrong_calls_are_refused(lake: Lake) -> None:
     before = held(lake)
     with pytest.raises(UsageError, match="yet to come"):

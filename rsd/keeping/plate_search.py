@@ -51,7 +51,8 @@ def _holds(texts: pl.Series, plates: pl.Series, sizes: list[int]) -> pl.Series:
     lengths = normal.str.len_chars()
     windows = pl.concat(list(_windows(normal.filter(lengths <= _LONGEST), sizes))).unique()
     there = plates.filter(plates.is_in(windows.implode())).to_list()
-    return (lengths > _LONGEST) | normal.str.contains_any(there)
+    is_long = lengths > _LONGEST
+    return is_long | normal.str.contains_any(there) if there else is_long
 
 
 def _windows(texts: pl.Series, sizes: list[int]) -> Iterator[pl.Series]:

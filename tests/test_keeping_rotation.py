@@ -62,6 +62,31 @@ def test_every_table_has_the_new_names_and_no_old_one(lake: Lake) -> None:
         assert records.str.starts_with("R").any(), "numbers of instruments stay"
 
 
+def test_inspections_follow_their_vehicles(lake: Lake, tmp_path: Path) -> None:
+    file = tmp_path / "i.csv"
+    file.write_text("plate,plate_color,inspected_at,result\n"
+                    "闽D12341,yellow,2026-05-20 08:00,passed\n闽D12342,yellow,2026-06-01,failed\n"
+                    "闽D99999,blue,2026-06-02,passed\n", encoding="utf-8")
+    assert rsd("inspections", lake.path, file).code == 0
+    rsd("find", lake.path)
+    vault = ["vehicle_id", "plate", "plate_color"]
+
+    def told() -> list[tuple[object, ...]]:
+        stored = lake.table("inspections").scan().collect()
+        named = stored.join(lake.table("vehicles").scan().select(vault).collect(),
+                            on="vehicle_id", how="left")
+        return sorted(named.select("plate", "plate_color", "inspected_at", "result").rows())
+
+    before, found = told(), lake.table("findings").scan().collect().height
+    assert len(before) == 3
+    done = rotate(lake, "leak")
+    assert told() == before
+    assert {i.split(".")[1] for i in ids(lake, "inspections")} == {done.new_key}
+    assert doctor(lake.path) == []
+    counts = rsd("find", lake.path, "--everything", "--format", "json").json
+    assert (counts["total"], counts["new"], counts["withdrawn"]) == (found, 0, 0)
+
+
 def test_findings_computed_anew_are_the_same(lake: Lake) -> None:
     rotate(lake, "leak")
     before = held(lake)["findings"]

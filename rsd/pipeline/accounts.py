@@ -29,7 +29,7 @@ def counts_of(file: FileSummary) -> dict[str, object]:
 
 def record(lake: Lake, run: RunSummary) -> None:
     """Store the accounts of a run, and those that an earlier run could not store any more."""
-    columns = schema(RUNS)
+    columns, version = schema(RUNS), lake.table("passes").version()
     files = [f for f in run.files if f.state != PENDING]
     told = {f.sha256 for f in files if f.state == "done"}
     rows = _missing(lake, told) + [
@@ -40,7 +40,7 @@ def record(lake: Lake, run: RunSummary) -> None:
     if rows:
         runs = lake.table("runs")
         runs.commit([runs.write(pl.DataFrame(rows, schema=columns), run.run_id)],
-                    info={_NOTED: lake.table("passes").version()})
+                    info={_NOTED: version})  # as it stood before the missing ones were told
 
 
 def _missing(lake: Lake, told: set[str | None]) -> list[dict[str, object]]:

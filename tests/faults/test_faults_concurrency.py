@@ -196,11 +196,18 @@ def test_a_clock_that_jumps(machine: Machine, together: Night, place: Path):
 
 
 def test_a_second_fault_while_the_first_is_mended(machine: Machine, together: Night, place: Path):
-    """A run that cleans up after a dead one may die as well, at any step."""
+    """A run that cleans up after a dead one may die as well, at any step.
+
+    Where all steps are visited, each is a first and a second one, but not every pair is tried:
+    that took hours.
+    """
     steps = steps_of(machine, together, place)
     firsts = spread(steps, 4)
+    quarters = range(0, steps, max(1, steps // 4))
     for first in firsts if ALL else firsts[1::2]:
-        for full, second in chosen(f"again/{first}", spread(steps, 2, first)):
+        seconds = spread(steps, 2, first) if ONE or not ALL else [
+            1 + (first + k) % steps for k in quarters]
+        for full, second in chosen(f"again/{first}", seconds):
             with case(full):
                 lake = together.copy(place)
                 machine.run(together.job(lake, Fault("kill", first, operations=CHANGES)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -57,45 +55,6 @@ def test_accounts_that_a_dead_run_could_not_store_are_stored_by_the_next(
     assert told(lake) == sorted([*done, ("one.csv", "already", 0, 0, 0, 0)])
     ingest(lake, [two])
     assert [row for row in told(lake) if row[1] == "done"] == done
-
-
-@pytest.mark.parametrize("seconds", [(0.2,), (0.2, 0.1, 0.1)])
-def test_an_interrupt_waits_for_the_commit_that_runs(
-    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, ...]
-):
-    """Else accounts are told, and the lake is given back, while a commit goes on beside."""
-    one = dump(tmp_path / "one.csv", [record(jlbh="1")])
-    true_commit, ends = pipeline_ingest.commit_batch, []
-    coming = list(seconds)
-
-    def slow(*arguments: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, coming.pop(0))
-        time.sleep(1)
-        true_commit(*arguments)
-        ends.append("committed")
-
-    def interrupt(*_: object) -> None:
-        if coming:
-            signal.setitimer(signal.ITIMER_REAL, coming.pop(0))
-        raise KeyboardInterrupt
-
-    def told_to(*arguments: object) -> None:
-        ends.append("told")
-        accounts.record(*arguments)
-
-    monkeypatch.setattr(pipeline_ingest, "commit_batch", slow)
-    monkeypatch.setattr(pipeline_ingest, "record", told_to)
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            ingest(lake, [one])
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert ends == ["committed", "told"]
-    assert told(lake) == [("one.csv", "done", 1, 1, 0, 0)]
-    ingest(lake, [one])
-    assert told(lake) == [("one.csv", "already", 0, 0, 0, 0), ("one.csv", "done", 1, 1, 0, 0)]
 
 
 def test_a_commit_behind_the_account_s_back_is_told_the_next_time(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -209,31 +209,14 @@ class _Committer:
         self._known, self._replicated, self._watch = known, replicated, watch
         self._pool = ThreadPoolExecutor(1, "rsd-commit")
         self._begun: tuple[Future[None], list[FileSummary]] | None = None
-        self._running: Future[None] | None = None
 
     def __enter__(self) -> _Committer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._finish()
+        self._pool.shutdown()
         if kind is None:
             self._await()
-
-    def _finish(self) -> None:
-        """Wait for the commit that runs, also through an interrupt, which is raised afterwards.
-
-        What follows writes accounts and gives the lake back: no commit may run beside it.
-        """
-        interrupt: BaseException | None = None
-        while self._running is not None:
-            try:  # a thread whose join was interrupted counts as ended: its result does not
-                wait([self._running])
-                self._running = None
-            except BaseException as error:  # noqa: BLE001 - raised below
-                interrupt = interrupt or error
-        self._pool.shutdown()
-        if interrupt is not None:
-            raise interrupt
 
     def take(self, stage: Stage | None, files: list[FileSummary]) -> None:
         """Commit a batch as soon as the one before it is; raises what that one raised."""
@@ -242,9 +225,8 @@ class _Committer:
             if stage is None:
                 self._watch.batch(files)
             else:
-                self._running = self._pool.submit(
-                    commit_batch, stage, self._known, self._replicated)
-                self._begun = self._running, files
+                self._begun = self._pool.submit(
+                    commit_batch, stage, self._known, self._replicated), files
         except BaseException:
             if stage is not None:
                 stage.discard()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -101,7 +102,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
     sys.unraisablehook = _quietly
-    sys.exit(_exit_code(arguments))
+    code = _exit_code(arguments)
+    if any(thread.name == "rsd-commit" for thread in threading.enumerate()):
+        # The thread of a stopped run is still busy with what it will give up. Beside one in native
+        # code Python may end with another code than its own.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str] | None) -> int:

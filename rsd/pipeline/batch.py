@@ -20,6 +20,7 @@ from rsd.pipeline import versions
 from rsd.pipeline.accounts import counts_of
 from rsd.pipeline.hash_index import Hashes
 from rsd.pipeline.known_ids import KnownIds
+from rsd.pipeline.permit import Permit
 from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.prepare import PREPARED, Prepared, repeats
 from rsd.pipeline.replicates import ReplicateCount
@@ -127,35 +128,36 @@ def stage_batch(lake: Lake, dumps: Sequence[Prepared], book: PlateBook, registry
     return stage
 
 
-def commit_batch(stage: Stage, known: Known, replicated: ReplicateCount) -> None:
+def commit_batch(stage: Stage, known: Known, replicated: ReplicateCount, permit: Permit) -> None:
     """Settle a staged batch with the history and commit it.
 
     Args:
-        stage: the batch; of two batches the one that was staged first is committed first.
+        stage: the batch; of two batches the one that was staged first is committed first. When this
+            raises, the caller discards it.
         known: what the lake knows; the batch is added.
         replicated: the run's count of passes that another instrument recorded too.
+        permit: asked between the steps; the commit itself is not cut in two.
 
     Raises:
         IntegrityError: an account does not balance.
         StorageError: nothing could be written.
+        GivenUpError: the permit was withdrawn; nothing was committed.
     """
-    try:
-        ids = _sorted_ids(stage.dumps)
-        _settle(stage, known.records, ids)
-        for dump in stage.dumps:
-            dump.note_contradictions()
-            dump.summary.check()
-        _check(stage)
-        found = replicated.changed(stage.added(), list(stage.rewritten))
+    ids = _sorted_ids(stage.dumps)
+    _settle(stage, known.records, ids)
+    permit.check()
+    for dump in stage.dumps:
+        dump.note_contradictions()
+        dump.summary.check()
+    _check(stage)
+    found = replicated.changed(stage.added(), list(stage.rewritten))
+    with permit.using():
         _commit(stage, known)
-        replicated.add(found)
-        known.records.replaced(stage.rewritten)
-        known.records.add([stage.passes] if stage.passes else [], ids)
         for dump in stage.dumps:
             dump.summary.state = "done"
-    except BaseException:
-        stage.discard()
-        raise
+    replicated.add(found)
+    known.records.replaced(stage.rewritten)
+    known.records.add([stage.passes] if stage.passes else [], ids)
 
 
 def _tick_after(frames: Iterator[pl.DataFrame], tick: Tick, size: int) -> Iterator[pl.DataFrame]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +16,11 @@ from rsd.errors import InputRefused, StorageError
 from rsd.intake.source import STANDARD_INPUT, Source, sources_of
 from rsd.lake import GATED, Lake
 from rsd.pipeline.accounts import PENDING, record
-from rsd.pipeline.batch import SOURCE, Known, Stage, commit_batch, refuse, stage_batch
+from rsd.pipeline.batch import SOURCE, Stage, refuse, stage_batch
+from rsd.pipeline.committing import Committer
 from rsd.pipeline.plates import PlateBook
 from rsd.pipeline.prepare import Prepared
 from rsd.pipeline.registry import Registry
-from rsd.pipeline.replicates import ReplicateCount
 from rsd.pipeline.spool import spooled
 from rsd.pipeline.status import Watch, note_exit_code, watched
 from rsd.pipeline.summary import FileSummary, RunSummary
@@ -125,10 +125,10 @@ def _ingest(lake: Lake, paths: list[Path], spool: dict[Path, str], input_format:
     watch.step("read")
     key = VehicleKey.load(lake.key_path)
     check_key(lake, key)
-    registry, replicated = Registry.of(lake), ReplicateCount(lake)
+    registry, committer = Registry.of(lake), Committer(lake, watch)
     book = PlateBook(key, registry)
     try:
-        with _Committer(Known(lake), replicated, watch) as committer:
+        with committer:
             for batch in _batches(sources):
                 watch.reading(batch[0][1].file)
                 dumps = list(_opened(batch, lake, input_format, tick, refuse_doubtful_units))
@@ -136,7 +136,7 @@ def _ingest(lake: Lake, paths: list[Path], spool: dict[Path, str], input_format:
                 committer.take(stage, [summary for _, summary in batch])
     finally:
         for sha256, summary in pending.items():
-            summary.replicates = replicated.counts[sha256]
+            summary.replicates = committer.replicated.counts[sha256]
         for summary, first in repeated:
             summary.state = "already" if first.state == "done" else first.state
             summary.error = first.error
@@ -196,47 +196,6 @@ def _staged(lake: Lake, dumps: list[Prepared], book: PlateBook, registry: pl.Dat
         refuse(dumps[0], error)
         tick(dumps[0].source.size)
         return None
-
-
-class _Committer:
-    """Commits batch after batch in a thread, in their order, while the next one is staged.
-
-    A batch that failed to commit ends the run where the next one is taken, or at the end. What was
-    taken is committed or discarded when the block ends, also by an interrupt.
-    """
-
-    def __init__(self, known: Known, replicated: ReplicateCount, watch: Watch) -> None:
-        self._known, self._replicated, self._watch = known, replicated, watch
-        self._pool = ThreadPoolExecutor(1, "rsd-commit")
-        self._begun: tuple[Future[None], list[FileSummary]] | None = None
-
-    def __enter__(self) -> _Committer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._pool.shutdown()
-        if kind is None:
-            self._await()
-
-    def take(self, stage: Stage | None, files: list[FileSummary]) -> None:
-        """Commit a batch as soon as the one before it is; raises what that one raised."""
-        try:
-            self._await()
-            if stage is None:
-                self._watch.batch(files)
-            else:
-                self._begun = self._pool.submit(
-                    commit_batch, stage, self._known, self._replicated), files
-        except BaseException:
-            if stage is not None:
-                stage.discard()
-            raise
-
-    def _await(self) -> None:
-        if self._begun is not None:
-            (future, files), self._begun = self._begun, None
-            future.result()
-            self._watch.batch(files)
 
 
 def _batches(sources: list[Item]) -> Iterator[list[Item]]:

@@ -10,17 +10,15 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rsd.columns import OPEN_TABLES, RESTRICTED_TABLES, TABLES
-from rsd.errors import RsdError, StorageError, UsageError
-from rsd.storage import change, disk, log
+from rsd.errors import IntegrityError, RsdError, StorageError, UsageError
+from rsd.storage import change, disk, litter, log, reached
 from rsd.storage.lock import WriterLock
-from rsd.storage.making import SETTINGS_FILE as _SETTINGS_FILE
-from rsd.storage.making import already, refuse_occupied, refuse_unfinished
+from rsd.storage.making import SETTINGS_FILE, already, refuse_occupied, refuse_unfinished
 from rsd.storage.pinned import PinnedTable, read_only
 from rsd.storage.settings import Configuration, Value, checked, read, text
 from rsd.storage.table import BATCH, COMPACTED, Commit, Table, batch_of, is_own_name
@@ -84,7 +82,7 @@ class Lake:
             disk.ensure_folder(place)
             refuse_occupied(place)
             try:
-                disk.publish(place / _SETTINGS_FILE, text(configuration))
+                disk.publish(place / SETTINGS_FILE, text(configuration))
             except FileExistsError:
                 raise already(place) from None
             disk.ensure_folder(place / "open")
@@ -96,13 +94,13 @@ class Lake:
         """Open a lake. UsageError when there is none, or when a newer rsd made it."""
         place = _absolute(path)
         with disk.guard(place, "the lake cannot be read"):
-            is_lake = (place / _SETTINGS_FILE).is_file()
+            is_lake = (place / SETTINGS_FILE).is_file()
         refuse_unfinished(place)
         if not is_lake:
             raise UsageError("no lake here", where=str(place),
                              found="no rsd.toml" if place.is_dir() else "no such folder",
                              remedy="Make one with: rsd init LAKE")
-        lake = cls(place, read(place / _SETTINGS_FILE))
+        lake = cls(place, read(place / SETTINGS_FILE))
         lake._mend_if_torn()
         return lake
 
@@ -149,10 +147,10 @@ class Lake:
         """Change some settings, the others stay; UsageError for a key or value that is none."""
         configuration = checked(
             timezone or self.timezone, self.regulations if regulations is None else regulations,
-            {**self.settings, **(settings or {})}, str(self.path / _SETTINGS_FILE),
+            {**self.settings, **(settings or {})}, str(self.path / SETTINGS_FILE),
         )
         with self.holding(), disk.guard(self.path, "the settings cannot be written"):
-            disk.replace(self.path / _SETTINGS_FILE, text(configuration))
+            disk.replace(self.path / SETTINGS_FILE, text(configuration))
         self._configuration = configuration
 
     @contextlib.contextmanager
@@ -168,16 +166,37 @@ class Lake:
             yield self
 
     @contextlib.contextmanager
-    def holding(self) -> Iterator[None]:
-        """Hold the lock without cleaning up; inside `writer` this is free."""
+    def holding(self, *, despite_loss: bool = False) -> Iterator[None]:
+        """Hold the lock without cleaning up; inside `writer` this is free.
+
+        IntegrityError where an entry of a log is lost, unless that is to be looked at.
+        """
         is_outermost = self._lock.acquire()
         try:
-            if is_outermost:
+            if is_outermost and not (despite_loss and self.lost()):
+                self.check_whole()
                 self._set_aside_torn()
                 self._finish_change()
             yield
         finally:
-            self._lock.release()
+            self._lock.release(self._note_versions)
+
+    def lost(self) -> dict[str, Path]:
+        """Return, a table, the entry of its log that was committed and is torn or gone now."""
+        return reached.lost(reached.told(self.path), self._folders())
+
+    def go_on_without(self, name: str) -> None:
+        """Let a table count as whole without the entries that it lost; the lake is held."""
+        reached.forget(self.path, name, self._folder(name))
+        self._set_aside_torn([name])
+
+    def check_whole(self) -> None:
+        """Raise IntegrityError where the last entry of a log was committed and is not there."""
+        for name, path in self.lost().items():
+            raise IntegrityError("a committed entry of the table's log is torn or gone",
+                                 where=str(path), expected=f"what the last writer of {name} left",
+                                 remedy="See what else is: rsd doctor LAKE. Restore it from a "
+                                        "backup.")
 
     def table(self, name: str) -> Table:
         """Return a table by its name in `rsd.columns.TABLES`; UsageError for another name."""
@@ -192,8 +211,10 @@ class Lake:
 
         No lock is taken. Versions only grow, so two readings of all of them that agree were true
         at the moment between; under a writer that never pauses the last reading counts, in the
-        order that keeps rows of the gated tables with their batch.
+        order that keeps rows of the gated tables with their batch. IntegrityError where an entry
+        of a log is lost.
         """
+        self.check_whole()
         readable = [n for n in TABLES if self.may_read_restricted or n not in RESTRICTED_TABLES]
         found: dict[str, log.Snapshot] = {}
         for _ in range(_TRIES):
@@ -232,17 +253,17 @@ class Lake:
         """Remove what writers that died left behind, and return it; committed files stay."""
         places = [self.path, self.path / "restricted", self.path / "restricted" / "deletions"]
         places += [p for n in ("law", "settings") for p in (self.path / "open" / n).glob("**")]
-        removed = _remove(p for folder in places if folder.is_dir() for p in folder.iterdir()
+        removed = litter.remove(p for folder in places if folder.is_dir() for p in folder.iterdir()
                           if is_own_name(p.name, staged=False))
-        following = self.key_path.with_name(f"{self.key_path.name}.next")
-        removed += _remove(iter([following] if following.exists() else []))  # of no change
+        following = self.key_path.with_name(f"{self.key_path.name}.next")  # of no change
+        removed += litter.remove(path for path in [following] if path.exists())
         for name in TABLES:
             with contextlib.suppress(PermissionError, FileNotFoundError):
-                removed += _remove(_litter(self.table(name)))
+                removed += litter.remove(litter.of_table(self.table(name)))
         return removed
 
     def problems(self) -> list[str]:
-        """Compare every active file with what the logs say of it (size, hash); [] when all hold."""
+        """Compare active files with what the logs say of them (size, hash); [] when all hold."""
         return [problem for name in TABLES for problem in self.table(name).problems()]
 
     def _held_back(self, name: str) -> int | None:
@@ -253,12 +274,21 @@ class Lake:
         if (done := change.roll_forward(self)) is not None:
             self.notices.append(f"{self.path}: a {done.operation} that was begun is finished")
 
+    def _note_versions(self) -> None:
+        try:
+            reached.note(self.path, self._folders())
+        except StorageError as error:  # what was committed is: it is only not answered for
+            self.notices.append(str(error))
+
+    def _folders(self) -> dict[str, Path]:
+        return {name: self._folder(name) for name in TABLES}
+
     def _folder(self, name: str) -> Path:
         return self.path / ("open" if name in OPEN_TABLES else "restricted") / name
 
-    def _torn(self) -> list[Path]:
-        found = []
-        for name in TABLES:
+    def _torn(self, names: Iterable[str] = TABLES) -> list[Path]:
+        found: list[Path | None] = []
+        for name in names:
             with contextlib.suppress(StorageError):  # a table that this user may not read
                 found.append(log.torn_tail(self._folder(name) / "_delta_log"))
         return [path for path in found if path is not None]
@@ -270,12 +300,14 @@ class Lake:
         try:
             with self.holding():
                 pass
+        except IntegrityError:  # whoever reads or writes is told
+            return
         except RsdError as error:
             self.notices += [f"{p}: torn, counts as not committed ({error})" for p in torn]
 
-    def _set_aside_torn(self) -> None:
+    def _set_aside_torn(self, names: Iterable[str] = TABLES) -> None:
         # Only under the lock: else a slow reader could set aside what a writer put in its place.
-        for path in self._torn():
+        for path in self._torn(names):
             aside = path.with_name(f"{path.name}.{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}.torn")
             with disk.guard(path, "a torn log entry cannot be set aside"):
                 os.rename(path, aside)
@@ -308,34 +340,11 @@ class PinnedLake(Lake):
         """Refuse: a pinned view is read-only."""
         raise read_only(str(self.path))
 
-    def holding(self) -> contextlib._GeneratorContextManager[None]:
+    def holding(self, *, despite_loss: bool = False) -> contextlib._GeneratorContextManager[None]:
         """Refuse: a pinned view is read-only."""
         raise read_only(str(self.path))
 
 
 def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(Path(path).expanduser()))
-
-
-def _litter(table: Table) -> Iterator[Path]:
-    staged = [p for p in table.folder.iterdir() if is_own_name(p.name)]
-    entries = table.folder / "_delta_log"
-    active = table.snapshot().files
-    if unsure := [p for p in staged if p.name not in active]:
-        kept = log.names_ever(entries)  # older versions stay readable
-        yield from (p for p in unsure if p.name not in kept)
-    if entries.is_dir():
-        yield from (p for p in entries.iterdir() if is_own_name(p.name, staged=False))
-
-
-def _remove(paths: Iterator[Path]) -> list[Path]:
-    removed = []
-    for path in paths:
-        with disk.guard(path, "what a dead writer left cannot be removed"):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-        removed.append(path)
-    return removed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -178,6 +179,67 @@ def test_a_torn_last_entry_is_set_aside(place: Path) -> None:
     assert [(row["repaired"], "set aside" in str(row["found"])) for row in told] == [(True, True)]
     assert doctor(place) == []
     assert held(Lake.open(place)) == before
+
+
+def spoilt(place: Path, name: str, how: str) -> tuple[Path, bytes]:
+    """Damage the last entry of a table, and return where it stood and what it said."""
+    path = sorted((Lake.open(place).table(name).folder / "_delta_log").glob("*.json"))[-1]
+    whole = path.read_bytes()
+    if how == "cut":
+        path.write_bytes(whole[:len(whole) * 2 // 3])
+    else:
+        path.unlink()
+    return path, whole
+
+
+@pytest.mark.parametrize(("name", "how"), [
+    *itertools.product(["passes", "evidence", "quarantine", "vehicles"], ["cut", "gone"]),
+    ("findings", "gone"), ("runs", "gone")])
+def test_a_committed_last_entry_that_is_damaged_takes_nothing_with_it(place: Path, name: str,
+                                                                     how: str) -> None:
+    doctor(place)  # an earlier visit, whose word on the logs counts too
+    before, files = held(Lake.open(place)), sorted(place.rglob("*.parquet"))
+    path, whole = spoilt(place, name, how)
+    for command in (["find", place], ["doctor", place, "--repair"], ["doctor", place, "--compact"],
+                    ["purge", place, "--before", "2026-05-01", "--reason", "x"],
+                    ["key", "rotate", place, "--reason", "x"], ["backup", place, place / "../b"],
+                    ["export", "findings", place, "-o", place / "../l.csv"],
+                    ["query", place, "select count(*) from passes"],
+                    ["query", place, "select 1", "--as-of", "2026-11-01T08:00"]):
+        answer = rsd(*command)
+        assert answer.code == 7 or "--as-of" in command, (command, answer.err)
+    assert sorted(place.rglob("*.parquet")) == files
+    told = [r for r in doctor(place, "--repair") if r["file"] == str(path.relative_to(place))]
+    assert [(r["severity"], r["table"], r["repaired"]) for r in told] == [("error", name, False)]
+    assert "and it was committed" in str(told[0]["found"])
+    path.write_bytes(whole)
+    assert doctor(place) == []
+    assert held(Lake.open(place)) == before
+
+
+@pytest.mark.parametrize("name", ["findings", "runs"])
+def test_what_can_be_made_anew_may_lose_its_last_entry(place: Path, name: str) -> None:
+    doctor(place)
+    before = held(Lake.open(place))
+    spoilt(place, name, "cut")
+    told, edited = doctor(place)
+    assert (told["severity"], told["table"]) == ("error", name)
+    assert "edited" in str(edited["found"]), "an earlier visit saw it whole"
+    assert "--repair goes on without it" in str(told["remedy"])
+    mended = [r for r in doctor(place, "--repair") if r["severity"] != "note"]
+    assert all(r["repaired"] for r in mended)
+    assert "doctor let an entry go" in rsd("audit", "show", place).out
+    assert [r for r in doctor(place) if r["severity"] != "note"] == []
+    assert rsd("find", place, "--everything").code == 0
+    assert [r for r in doctor(place) if r["severity"] != "note"] == []
+    if name == "findings":
+        assert held(Lake.open(place)) == before
+
+
+def test_a_dump_that_a_run_took_has_its_entry(place: Path) -> None:
+    (place / ".versions").unlink()
+    spoilt(place, "passes", "gone")
+    assert "a dump that a run took, and no entry brought it" in [r["found"] for r in doctor(place)]
 
 
 @pytest.mark.parametrize("damage", ["gone", "garbled", "another version's"])

@@ -476,7 +476,9 @@ def test_the_history_is_not_cleaned_up(lake: Lake) -> None:
 @pytest.mark.parametrize("keep", [0, 1, 0.5, "lines"])
 def test_a_torn_last_entry_counts_as_not_committed(lake: Lake, keep: float | str) -> None:
     put(lake, "passes", passes("a"), "b1", transactions=["batch:b1"])
+    reached = (lake.path / ".versions").read_bytes()
     put(lake, "passes", passes("b"), "b2", transactions=["batch:b2"])
+    (lake.path / ".versions").write_bytes(reached)  # its writer died before it could say so
     entry = lake.path / "open" / "passes" / "_delta_log" / f"{1:020d}.json"
     whole = entry.read_bytes()
     cut = whole.splitlines(keepends=True)[:2] if keep == "lines" else [
@@ -492,6 +494,57 @@ def test_a_torn_last_entry_counts_as_not_committed(lake: Lake, keep: float | str
     import deltalake
 
     assert deltalake.DeltaTable(str(entry.parents[1])).version() == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_last_entry_that_a_writer_answered_for_is_not_taken_for_a_torn_one(
+        lake: Lake, damage: str) -> None:
+    put(lake, "passes", passes("a"), "b1", transactions=["batch:b1"])
+    put(lake, "passes", passes("b"), "b2", transactions=["batch:b2"])
+    entry = lake.path / "open" / "passes" / "_delta_log" / f"{1:020d}.json"
+    whole = entry.read_bytes()
+    if damage == "cut":
+        entry.write_bytes(whole[:200])
+    else:
+        entry.unlink()
+    files = sorted(lake.path.glob("open/passes/*"))
+    for _ in range(2):
+        reopened = Lake.open(lake.path)
+        with pytest.raises(IntegrityError, match=r"committed entry .* torn or gone"), \
+                reopened.writer():
+            raise AssertionError
+        with pytest.raises(IntegrityError, match="torn or gone"):
+            reopened.pinned()
+        with pytest.raises(IntegrityError, match="torn or gone"):
+            put(reopened, "runs", reopened.table("runs").scan().collect(), "b3")
+        assert list(reopened.lost()) == ["passes"]
+    assert sorted(lake.path.glob("open/passes/*")) == files, "nothing was swept"
+    entry.write_bytes(whole)  # from a backup
+    with Lake.open(lake.path).writer() as mended:
+        assert mended.pinned().table("passes").scan().collect().height == 2
+
+
+def test_versions_are_noted_by_the_last_to_let_go(lake: Lake) -> None:
+    def told() -> object:
+        return json.loads((lake.path / ".versions").read_text())["passes"]
+
+    put(lake, "passes", passes("a"), "b1")
+    with lake.writer():
+        put(lake, "passes", passes("b"), "b2")
+        assert told() == 0
+    assert told() == 1
+    with contextlib.suppress(ZeroDivisionError), lake.writer():
+        put(lake, "passes", passes("c"), "b3")
+        raise ZeroDivisionError
+    assert told() == 2, "what was committed before an error is answered for too"
+
+
+def test_a_lake_of_an_earlier_rsd_has_no_word_on_its_versions(lake: Lake) -> None:
+    put(lake, "passes", passes("a"), "b1")
+    (lake.path / ".versions").unlink()
+    assert Lake.open(lake.path).lost() == {}
+    put(Lake.open(lake.path), "passes", passes("b"), "b2")
+    assert json.loads((lake.path / ".versions").read_text())["passes"] == 1
 
 
 def test_a_torn_entry_is_only_ignored_while_another_writes(lake: Lake) -> None:

@@ -21,7 +21,7 @@ from rsd.columns import OPEN_TABLES, TABLES
 from rsd.errors import IntegrityError, PolicyRefusal, StorageError, UsageError
 from rsd.lake import Lake
 from rsd.pipeline import trail
-from rsd.storage import change, disk, log
+from rsd.storage import change, disk, log, reached
 from rsd.storage.table import is_own_name
 from rsd.version import VERSION
 
@@ -29,7 +29,7 @@ MANIFEST = "backup.json"
 FORMAT = "rsd backup 1"
 _RESTORING, _BEGUN = ".restoring", ".backing-up"  # stand there while it goes on
 _TRIES = 3
-_LEFT_OUT = {".lock", change.NAME, "status.json", MANIFEST, _RESTORING, _BEGUN}
+_LEFT_OUT = {".lock", change.NAME, reached.NAME, "status.json", MANIFEST, _RESTORING, _BEGUN}
 
 
 @dataclass(frozen=True)

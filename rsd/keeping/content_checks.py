@@ -55,6 +55,11 @@ def _accounts(lake: Lake) -> Iterator[Problem]:
                               "records = accepted + quarantined + duplicates", RESTORE)
         for sha, gone in commit.info.get("sources_removed", {}).items():
             told.setdefault(sha, Counter()).subtract(gone)
+    runs = lake.table("runs").scan().filter(pl.col("state") == "done").select("sha256", "file")
+    for sha, file in runs.unique("sha256").collect().iter_rows():
+        if sha not in told:
+            yield Problem(ERROR, "passes", file, "a dump that a run took, and no entry brought it",
+                          "its entry", RESTORE)
     for table in ("passes", *(["quarantine"] if lake.may_read_restricted else [])):
         rows = lake.table(table).scan().group_by("source_sha256").len().collect(engine="streaming")
         there: dict[str, int] = dict(rows.iter_rows())

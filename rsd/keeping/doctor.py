@@ -15,6 +15,8 @@ from rsd.keeping.problem import ERROR, NOTE, WARNING, Problem, as_frame
 from rsd.lake import Lake
 from rsd.pipeline import trail
 
+_ROUNDS = 2
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -55,15 +57,17 @@ def examine(lake: Lake, *, repair: bool = False) -> Diagnosis:
     holder = _lock_text(lake)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(lake.holding())
+            stack.enter_context(lake.holding(despite_loss=True))
         except StorageError as error:
             lake.notices.append(f"examined without the lock: {error}")
             repair = False
-        found = [(problem, False) for problem in _problems(lake, holder)]
-        if repair and (mended := [p for p, _ in found if _repaired(p)]):
-            # what is left after it is looked at anew: one repair may have put several things right
-            found = [(p, True) for p in mended] + [(p, False) for p in _problems(lake, "")]
-        found = [*_told(lake), *found]
+        left, mended = list(_problems(lake, holder)), list[Problem]()
+        # What is left after a repair is looked at anew, for it may have put several things right:
+        # an entry that was let go of first, and then what is no use without it.
+        for _ in range(_ROUNDS if repair else 0):
+            if done := [p for p in left if _repaired(p)]:
+                mended, left = mended + done, list(_problems(lake, ""))
+        found = [*_told(lake), *((p, True) for p in mended), *((p, False) for p in left)]
         diagnosis = Diagnosis(as_frame(found, lake.path))
         _note(lake, diagnosis, repair=repair)
     return diagnosis
@@ -84,6 +88,16 @@ def _told(lake: Lake) -> Iterator[tuple[Problem, bool]]:
 
 def _problems(lake: Lake, holder: str) -> Iterator[Problem]:
     readable = [n for n in TABLES if lake.may_read_restricted or n in OPEN_TABLES]
+    lost = list(log_checks.lost(lake))
+    yield from lost
+    for problem in _all(lake, readable, holder):
+        # While a committed entry is missing nobody knows what is litter and what it had named.
+        is_litter = problem.severity == WARNING and problem.repair is not None
+        if not lost or not (is_litter or problem.file in {p.file for p in lost}):
+            yield problem
+
+
+def _all(lake: Lake, readable: list[str], holder: str) -> Iterator[Problem]:
     for name in readable:
         yield from _of(log_checks.check(lake, name), name)
         yield from _of(file_checks.check(lake, name), name)
@@ -120,4 +134,4 @@ def _note(lake: Lake, diagnosis: Diagnosis, *, repair: bool) -> None:
     with contextlib.suppress(RsdError):  # a broken audit log is among the problems
         trail.record(lake, log_checks.ACTION, {
             "remaining": diagnosis.remaining, "repaired": diagnosis.repaired, "repair": repair,
-            "heads": log_checks.heads(lake, list(TABLES))})
+            "heads": log_checks.heads(lake, [n for n in TABLES if n not in lake.lost()])})

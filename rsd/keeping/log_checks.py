@@ -11,12 +11,43 @@ from typing import Any
 from rsd import audit
 from rsd.keeping.problem import ERROR, NOTE, RESTORE, WARNING, Problem
 from rsd.lake import Lake
-from rsd.storage import checkpoint, log
+from rsd.pipeline import trail
+from rsd.storage import checkpoint, log, reached
 
 ACTION = "doctor"
 """Action of the audit records that hold the heads of all logs."""
 
+LET_GO = "doctor let an entry go"
+"""Action of the record by which a table goes on without entries that are lost."""
+
+_MEND = "Run: rsd doctor --repair"
+_ANEW = {"findings": "Then rsd find LAKE computes the findings anew.",
+         "runs": "The accounts of committed dumps are told anew by the next run, those of refused "
+                 "ones are lost."}
 _LATER = f"{RESTORE} Later entries stand on it: nothing else can put it right."
+
+
+def lost(lake: Lake) -> Iterator[Problem]:
+    """Yield which entries at the end of a log were committed and are torn or gone."""
+    for name, path in lake.lost().items():
+        found = "torn, and it was committed" if path.exists() else "gone, and it was committed"
+        told = reached.told(lake.path)[name]
+        if name in _ANEW and path.exists():  # what is left of it is set aside, not lost
+            remedy = f"{RESTORE} Without one: rsd doctor --repair goes on without it. {_ANEW[name]}"
+            yield Problem(ERROR, name, str(path), found, f"entries up to {told}", remedy,
+                          lambda name=name: _let_go(lake, name))  # type: ignore[misc]
+        else:
+            yield Problem(ERROR, name, str(path), found, f"entries up to {told}",
+                          f"{RESTORE} Without one, make a new lake from the dumps.")
+    if reached.unreadable(lake.path):
+        yield Problem(WARNING, None, str(lake.path / reached.NAME), "unreadable",
+                      "the versions that were reached", _MEND,
+                      (lake.path / reached.NAME).unlink)
+
+
+def _let_go(lake: Lake, name: str) -> None:
+    trail.record(lake, LET_GO, {"table": name, "lost": lake.lost()[name].name})
+    lake.go_on_without(name)
 
 
 def check(lake: Lake, name: str) -> Iterator[Problem]:
@@ -60,11 +91,11 @@ def _checkpoints(lake: Lake, name: str, folder: Path, checkpoints: list[int],
             yield Problem(
                 WARNING, name, str(log.checkpoint_path(folder, version)),
                 "unreadable" if found is None else "not what the entries say",
-                "the sum of the entries", "Run: rsd doctor --repair",
+                "the sum of the entries", _MEND,
                 lambda version=version: remake(version))  # type: ignore[misc]
     if due and due not in checkpoints:
         yield Problem(WARNING, name, str(log.checkpoint_path(folder, due)), "missing",
-                      f"one in {checkpoint.EVERY} entries", "Run: rsd doctor --repair",
+                      f"one in {checkpoint.EVERY} entries", _MEND,
                       lambda: remake(due))
 
 
@@ -92,15 +123,12 @@ def check_heads(lake: Lake, names: list[str]) -> Iterator[Problem]:
     what was written and edited since, nor an edit by somebody who rewrote the audit log too: for
     that its head must be kept elsewhere.
     """
-    noted = [r for r in audit.records(audit.audit_path(lake.path)) if r["action"] == ACTION]
+    noted = [r for r in audit.records(audit.audit_path(lake.path))
+             if r["action"] in (ACTION, LET_GO)]
     for name in names:
         chain, right = _chain(lake, name), -1
         place = str(lake.table(name).folder / "_delta_log")
-        for record in noted:
-            told = (record["details"].get("heads") or {}).get(name)
-            if not isinstance(told, list) or len(told) != 2:
-                continue
-            version, digest = told
+        for record, version, digest in _noted(noted, name):
             if chain.get(version) == digest:
                 right = max(right, version)
                 continue
@@ -110,6 +138,20 @@ def check_heads(lake: Lake, names: list[str]) -> Iterator[Problem]:
             yield Problem(ERROR, name, place, found, f"the log as on {record['at'][:10]}",
                           f"{RESTORE} Find out who can write there.")
             break
+
+
+def _noted(records: list[dict[str, Any]], name: str) -> list[tuple[dict[str, Any], int, str]]:
+    """Return the heads of a table that were written down, but for those that were let go of."""
+    found: list[tuple[dict[str, Any], int, str]] = []
+    for record in records:
+        details = record["details"]
+        if record["action"] == LET_GO and details.get("table") == name:
+            lost = int(str(details["lost"]).partition(".")[0])
+            found = [one for one in found if one[1] < lost]
+        told = (details.get("heads") or {}).get(name)
+        if isinstance(told, list) and len(told) == 2:
+            found.append((record, *told))
+    return found
 
 
 def _chain(lake: Lake, name: str) -> dict[int, str]:

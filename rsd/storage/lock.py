@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from rsd.errors import LakeBusy
@@ -46,11 +47,15 @@ class WriterLock:
             self._depth += 1
             return self._depth == 1
 
-    def release(self) -> None:
-        """Give back one taking; the last one frees the lock."""
+    def release(self, before: Callable[[], None] = lambda: None) -> None:
+        """Give back one taking; the last one frees the lock, right after ``before`` was done."""
         with self._guard:
             self._depth -= 1
-            if self._depth == 0:
+            if self._depth > 0:
+                return
+            try:
+                before()
+            finally:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._descriptor, 0)
                 os.close(self._descriptor)

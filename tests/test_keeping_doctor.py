@@ -14,6 +14,7 @@ from chain import rsd
 from keeping_lake import MONTHS, copy, doctor, held, make, memory
 
 from rsd import audit
+from rsd.keeping import kept_checks
 from rsd.keeping.doctor import examine
 from rsd.lake import Lake
 from rsd.storage import checkpoint
@@ -337,3 +338,52 @@ def test_kept_law_that_was_cut_is_found(place: Path):
     assert kept
     kept[0].write_bytes(b"")
     assert examine(Lake.open(place)).remaining == 1
+
+
+@pytest.fixture
+def older(place: Path) -> Path:
+    """A lake whose settings were others once."""
+    Lake.open(place).configure(settings={"max_quarantine": 0.5})
+    assert rsd("find", place).code == 0
+    assert len(list(place.glob("open/settings/*.json"))) == 2
+    return place
+
+
+# files of what is kept → (does a repair bring them back, a part of what is said)
+KEPT = {
+    "open/law/*/*.toml": (True, "missing"),
+    "open/settings/*.toml": (False, "missing"),  # those of before
+    "open/settings/*.json": (False, "is not what it was"),
+}
+
+
+@pytest.mark.parametrize("pattern", KEPT)
+def test_kept_law_and_settings_that_are_gone_are_found(older: Path, pattern: str):
+    for path in older.glob(pattern):
+        path.unlink()
+    is_mended, message = KEPT[pattern]
+    assert message in str([r["found"] for r in doctor(older)])
+    left = [r for r in doctor(older, "--repair") if not r["repaired"]]
+    assert (left == []) == is_mended, left
+    assert (doctor(older) == []) == is_mended
+
+
+def test_all_notes_of_the_settings_that_vanished_before_the_first_visit_are_found(older: Path):
+    for path in older.glob("open/settings/*.json"):
+        path.unlink()
+    (told,) = kept_checks.check(Lake.open(older), [])
+    assert "nothing says when" in told.found
+
+
+def test_a_note_of_the_settings_that_was_cut_is_found(older: Path):
+    for path in older.glob("open/settings/*.json"):
+        os.truncate(path, 40)
+    told = [r for r in doctor(older, "--repair") if "no state of the settings" in str(r["found"])]
+    assert [(r["severity"], r["repaired"]) for r in told] == [("error", False)] * 2
+
+
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_note_of_the_settings_that_vanished_is_found(older: Path, which: int):
+    assert doctor(older) == []  # this visit saw both
+    sorted(older.glob("open/settings/*.json"))[which].unlink()
+    assert "is not what it was" in str([r["found"] for r in doctor(older)])

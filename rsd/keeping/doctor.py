@@ -10,7 +10,7 @@ import polars as pl
 
 from rsd.columns import OPEN_TABLES, TABLES
 from rsd.errors import IntegrityError, RsdError, StorageError
-from rsd.keeping import content_checks, file_checks, log_checks, place_checks
+from rsd.keeping import content_checks, file_checks, kept_checks, log_checks, place_checks
 from rsd.keeping.problem import ERROR, NOTE, WARNING, Problem, as_frame
 from rsd.lake import Lake
 from rsd.pipeline import trail
@@ -105,6 +105,8 @@ def _all(lake: Lake, readable: list[str], holder: str) -> Iterator[Problem]:
     if lake.may_read_restricted:
         yield from _of(log_checks.check_heads(lake, readable), None)
     yield from content_checks.check(lake)
+    visits = [record["details"] for record in log_checks.visits(lake)]
+    yield from _of(kept_checks.check(lake, visits), None)
     yield from _of(place_checks.check(lake, holder), None)
 
 
@@ -134,4 +136,5 @@ def _note(lake: Lake, diagnosis: Diagnosis, *, repair: bool) -> None:
     with contextlib.suppress(RsdError):  # a broken audit log is among the problems
         trail.record(lake, log_checks.ACTION, {
             "remaining": diagnosis.remaining, "repaired": diagnosis.repaired, "repair": repair,
+            "states": kept_checks.head(lake),
             "heads": log_checks.heads(lake, [n for n in TABLES if n not in lake.lost()])})

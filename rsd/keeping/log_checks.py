@@ -116,6 +116,14 @@ def heads(lake: Lake, names: list[str]) -> dict[str, list[Any]]:
     return found
 
 
+def visits(lake: Lake) -> list[dict[str, Any]]:
+    """Return what the doctor wrote into the audit before; [] for whoever may not read it."""
+    if not lake.may_read_restricted:
+        return []
+    return [record for record in audit.records(audit.audit_path(lake.path))
+            if record["action"] in (ACTION, LET_GO)]
+
+
 def check_heads(lake: Lake, names: list[str]) -> Iterator[Problem]:
     """Yield which logs are not what they were when the doctor last wrote their heads down.
 
@@ -123,8 +131,7 @@ def check_heads(lake: Lake, names: list[str]) -> Iterator[Problem]:
     what was written and edited since, nor an edit by somebody who rewrote the audit log too: for
     that its head must be kept elsewhere.
     """
-    noted = [r for r in audit.records(audit.audit_path(lake.path))
-             if r["action"] in (ACTION, LET_GO)]
+    noted = visits(lake)
     for name in names:
         chain, right = _chain(lake, name), -1
         place = str(lake.table(name).folder / "_delta_log")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,6 @@ from rsd.keeping import deletion
 from rsd.keeping.problem import ERROR, NOTE, RESTORE, Problem
 from rsd.lake import Lake
 
-_HASH = re.compile(r"[0-9a-f]{64}")
 _MEND = "Run: rsd doctor --repair"
 
 
@@ -33,22 +30,9 @@ def check(lake: Lake, holder: str) -> Iterator[Problem]:
     for fault in audit.verify(path):
         yield Problem(ERROR, "audit", str(path), fault, "an unbroken chain",
                       f"{RESTORE} Find out who can write there.")
-    yield from _kept(lake)
     for record, fault in deletion.faults(lake):
         yield Problem(ERROR, "deletions", str(record), fault, "the record as it was signed",
                       RESTORE)
-
-
-def _kept(lake: Lake) -> Iterator[Problem]:
-    """Find kept law, lists and settings that are not what their name, a hash, says."""
-    for folder in ("law", "settings"):
-        for path in sorted((lake.path / "open" / folder).rglob("*.*")):
-            named = path.parent.name if folder == "law" else path.stem
-            if path.is_file() and _HASH.fullmatch(named):
-                found = hashlib.sha256(path.read_bytes()).hexdigest()
-                if found != named:
-                    yield Problem(ERROR, None, str(path), f"content {found[:12]}…",
-                                  f"{named[:12]}…, as it was kept", RESTORE)
 
 
 def _rights(lake: Lake) -> Iterator[Problem]:

@@ -288,8 +288,8 @@ def _state_at(lake: Lake, instant: datetime) -> kept.State | None:
         raise UsageError("the lake was not there yet", where="--as-of",
                          found=instant.isoformat(timespec="seconds"),
                          expected=f"{known[0].at.isoformat(timespec='seconds')} or later")
-    lake.notices.append("the law and the settings of that time are not kept, an earlier rsd made "
-                        "the lake: today's are used")
+    lake.notices.append("the law and the settings of that time are not kept, as in a lake that an "
+                        "earlier rsd made: today's are used")
     return None
 
 

@@ -135,11 +135,24 @@ def states(lake: Lake) -> list[State]:
     Raises:
         IntegrityError: a state is not what rsd writes.
     """
+    return [state_of(path) for path in state_files(lake)]
+
+
+def state_files(lake: Lake) -> list[Path]:
+    """Return the files that say what stood when, in the order of time."""
     try:
         names = sorted(n for n in os.listdir(_settings_folder(lake)) if _STATE.fullmatch(n))
     except (FileNotFoundError, PermissionError):
         return []
-    return [_state(_settings_folder(lake) / name) for name in names]
+    return [_settings_folder(lake) / name for name in names]
+
+
+def texts_of(lake: Lake, state: State) -> list[Path]:
+    """Return the files that hold what a state names by its hash."""
+    return [settings_file(lake, state.settings),
+            *(law_folder(lake, sha256) / f"{name}.toml"
+              for name, sha256 in state.regulations.items()),
+            *(_list_folder(lake, sha256) / name for name, sha256 in state.lists.items())]
 
 
 def configuration_of(lake: Lake, sha256: str) -> Configuration:
@@ -201,7 +214,8 @@ def _note(lake: Lake, regulations: Mapping[str, str], lists: Mapping[str, str]) 
              (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _state(path: Path) -> State:
+def state_of(path: Path) -> State:
+    """Return what a file says of a state; IntegrityError when it is not what rsd writes."""
     try:
         content = json.loads(path.read_bytes())
         return State(datetime.fromisoformat(content["at"]), str(content["settings"]),

@@ -210,6 +210,11 @@ def holds_chinese_plate(texts: pl.Series) -> pl.Series | None:
     return texts.str.contains(_CHINESE_INSIDE.pattern).fill_null(value=False)
 
 
+def chinese_plates_in(texts: pl.Series) -> pl.Series:
+    """Return, a text, the list of what could be plates of China in it, as it is spelt."""
+    return texts.str.extract_all(_CHINESE_INSIDE.pattern)
+
+
 def _stars(text: pl.Expr) -> pl.Expr:
     return text.str.replace_all("(?s).", "*")
 

@@ -18,7 +18,12 @@ from rsd.errors import IntegrityError, UsageError
 from rsd.keeping import deletion
 from rsd.keeping.compaction import compact
 from rsd.keeping.content import content_hash
-from rsd.keeping.plate_search import files_with_plates, has_plate_of
+from rsd.keeping.plate_search import (
+    files_with_plates,
+    has_plate_of,
+    masked_plates,
+    telling,
+)
 from rsd.keeping.purge import TABLES, purge
 from rsd.lake import Lake
 from rsd.pipeline import reading
@@ -171,6 +176,61 @@ def test_the_quarantine_of_a_dump_on_both_sides_is_searched(lake: Lake, tmp_path
     purge(lake, BEFORE, "rule")
     raw = lake.table("quarantine").scan().filter(pl.col("file") == "both.csv").collect()["raw"]
     assert [b"66666" in r for r in raw] == [True]
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A lake in which no vehicle is registered: each goes with its last pass."""
+    rsd("init", tmp_path / "plain")
+    return tmp_path / "plain"
+
+
+OLD = {"jcsj": "2026-05-03 08:00:00", "hphm": "闽D77777"}
+NEW = {"jcsj": "2026-09-03 08:00:00", "hphm": "闽D88888"}
+
+
+@pytest.mark.parametrize("others", [
+    [record(jlbh="2", **NEW), record(jlbh="3", jcsj="no", hphm="闽D77777")],  # a later dump
+    [record(jlbh="3", jcsj="no", hphm="闽D 777·77")],  # one without passes, that came later
+], ids=["later", "without passes"])
+def test_a_plate_in_what_came_later_goes_too(plain: Path, tmp_path: Path,
+                                             others: list[str]) -> None:
+    spared = record(jlbh="4", jcsj="no", hphm="闽D88888")
+    for name, rows in (("a", [record(jlbh="1", **OLD)]), ("b", [*others, spared])):
+        rsd("run", plain, dump(tmp_path / f"{name}.csv", rows), "--max-quarantine", 1)
+    assert files_with_plates(plain, ["闽D77777"])
+    done = purge(Lake.open(plain), dt.date(2026, 8, 1), "rule")
+    assert done.tables["quarantine"] == {"removed": 1, "left": 1}
+    assert files_with_plates(plain, ["闽D77777"]) == []
+    raw = Lake.open(plain).table("quarantine").scan().collect()["raw"]
+    assert [b"88888" in r for r in raw] == [True]
+    assert doctor(plain) == []
+
+
+def test_names_of_photos_that_stay_hold_no_plate_that_goes(plain: Path, tmp_path: Path) -> None:
+    rows = [record(jlbh="1", **OLD), record(jlbh="2", **NEW, tp1="p_闽D77777_rear.jpg"),
+            record(jlbh="3", **NEW | {"hphm": "闽D99999"}, tp1="p_闽D99999.jpg")]
+    rsd("run", plain, dump(tmp_path / "a.csv", rows))
+    done = purge(Lake.open(plain), dt.date(2026, 8, 1), "rule")
+    evidence = Lake.open(plain).table("evidence").scan().sort("record_id").collect()
+    assert [name for name in evidence["photo_1"] if name] == ["p_闽D****7_rear.jpg",
+                                                              "p_闽D99999.jpg"]
+    assert done.tables["evidence"]["left"] == evidence.height
+    assert files_with_plates(plain, ["闽D77777"]) == []
+    assert doctor(plain) == []
+
+
+def test_plates_are_masked_in_texts_where_they_stand() -> None:
+    gone = pl.Series(["闽D77777", "AB12CDE", "闽DD12345"])
+    texts = pl.Series(["a", None, "p_闽d·７７７７７.jpg", "AB12CDE_1.jpg", "闽D7777755",
+                       "闽DD12345x", "闽D88888.jpg"])
+    found = masked_plates(texts, gone).to_list()
+    assert found[:2] + found[-1:] == ["a", None, "闽D88888.jpg"]
+    assert found[2] == "p_闽d*****７.jpg"
+    assert found[3] == "AB****E_1.jpg"
+    assert all("77777" not in text and "12345" not in text for text in found[4:6])
+    assert telling(pl.Series(["A1", "123456", "闽D77777", "ABCDEFG", "A12345"])).to_list() == [
+        "闽D77777", "A12345"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16-le", "utf-16-be"])

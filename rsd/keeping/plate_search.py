@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
-from rsd.privacy import normalise_plate_expr
+from rsd.privacy import (
+    chinese_plates_in,
+    holds_chinese_plate,
+    mask_chinese_plates,
+    mask_plate,
+    normalise_plate_expr,
+)
 
 ENCODINGS = ("utf-8", "gb18030", "utf-16-le", "utf-16-be")
 """Encodings in which a plate may stand in a file."""
+
+SHORTEST = 6
+"""Characters of a plate that is looked for where none is expected; choice of this project."""
 
 _LONGEST = 4096
 """Characters of a raw record that are searched; a longer one counts as having a plate."""
@@ -36,6 +45,43 @@ def has_plate_of(raw: pl.Series, asked: pl.Series, plates: pl.Series) -> pl.Seri
         is_held = held.reshape(-1, len(ENCODINGS)).any(axis=1)
         found = found.scatter(some.filter(pl.Series(is_held)), values=True)
     return found
+
+
+def telling(plates: pl.Series) -> pl.Series:
+    """Return the plates that are not found by chance: six characters, digits and others."""
+    return plates.filter((plates.str.len_chars() >= SHORTEST) & plates.str.contains(r"\d")
+                         & plates.str.contains(r"\D"))
+
+
+def masked_plates(texts: pl.Series, plates: pl.Series) -> pl.Series:
+    """Return texts, such as names of photos, without some plates: each is masked where it stands.
+
+    ``plates`` are normalised; those of China are found however they are spelt, others as they are.
+    """
+    unique = texts.drop_nulls().unique()
+    sizes = sorted(plates.str.len_chars().unique().to_list())
+    hits = unique.clear()
+    if (is_chinese := holds_chinese_plate(unique)) is not None:
+        shown = unique.filter(is_chinese).to_frame("text").with_columns(
+            plate=chinese_plates_in(unique.filter(is_chinese))).explode("plate")
+        hits = shown.filter(_holds(shown["plate"], plates, sizes))["text"].unique()
+    others = plates.filter(plates.str.len_bytes() == plates.str.len_chars()).to_list()
+    plain = unique.filter(unique.str.contains_any(others)) if others else unique.clear()
+    named = pl.concat([hits, plain]).unique()
+    if named.is_empty():
+        return texts
+    masked = pl.Series([_without(text, others) for text in named.to_list()], dtype=pl.String)
+    # one that cannot be told from its neighbours takes all of them
+    left = pl.select(pl.when(_holds(masked, plates, sizes)).then(
+        masked.str.replace_all("(?s).", "*")).otherwise(masked)).to_series()
+    return texts.replace(named, left)
+
+
+def _without(text: str, plates: Sequence[str]) -> str:
+    for plate in plates:
+        if plate in text:
+            text = text.replace(plate, mask_plate(plate) or "")
+    return mask_chinese_plates(text)
 
 
 def _readings(value: bytes) -> Iterator[str]:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from rsd.keeping.plate_search import has_plate_of
+from rsd.column import PHOTOS
+from rsd.keeping.content import BATCH_ROWS
+from rsd.keeping.plate_search import has_plate_of, masked_plates, telling
 from rsd.keeping.staging import Staging, count, scan
 from rsd.lake import Lake
 from rsd.pipeline.versions import KEY
@@ -22,6 +24,7 @@ SETTLED = ("auto_flagged", "rejected", "closed", "retested_pass")
 PART_VEHICLES = 500_000
 """Vehicles, about, that are looked at at a time: it bounds the memory."""
 
+_FREE = ("plate_raw", *(c.name for c in PHOTOS), "video_1", "raw_time")
 _PROOF = ("first_record_id", "second_record_id")
 
 
@@ -72,6 +75,7 @@ def make(lake: Lake, staging: Staging, before: dt.date) -> Plan:
     _evidence(plan, doomed)
     _inspections(plan)
     plates = _vehicles(plan)
+    _names(plan, telling(plates))
     _quarantine(plan, spans, plates)
     _findings(plan)
     return plan
@@ -153,6 +157,28 @@ def _evidence(plan: Plan, doomed: _Doomed) -> None:
     _drop_unfinished(plan, "evidence")
 
 
+def _names(plan: Plan, plates: pl.Series) -> None:
+    """Stage evidence that stays without the plates that go: names of photos may hold any."""
+    if plates.is_empty():
+        return
+    table, staging = plan.lake.table("evidence"), plan.staging
+
+    def masked(part: pl.DataFrame) -> pl.DataFrame:
+        return part.with_columns(masked_plates(part[name], plates) for name in _FREE)
+
+    for path in staging.files("evidence"):
+        def parts(path: Path = path) -> Iterator[pl.DataFrame]:
+            return (piece.collect() for piece in table.pieces(BATCH_ROWS, [path]))
+
+        if all(part.equals(masked(part)) for part in parts()):
+            continue
+        staging.add_frames("evidence", map(masked, parts()))
+        if path in staging.added["evidence"]:
+            staging.take_back("evidence", path)
+        else:
+            staging.drop("evidence", [path])
+
+
 def _inspections(plan: Plan) -> None:
     """Stage the inspections that stay; a vehicle under review keeps those of before too."""
     lake, staging = plan.lake, plan.staging
@@ -207,7 +233,11 @@ def _of_part(plan: Plan, stored: pl.LazyFrame, parts: int,
 
 
 def _quarantine(plan: Plan, spans: pl.DataFrame, plates: pl.Series) -> None:
-    """Stage the quarantined records of dumps that reach the date, without the plates that go."""
+    """Stage the quarantined records of dumps that reach the date, without the plates that go.
+
+    A dump on both sides of the date is searched for all of them, a later one for those that are
+    not found by chance.
+    """
     lake, staging = plan.lake, plan.staging
     wholly = spans.filter(pl.col("last") < plan.before)["source_sha256"].implode()
     mixed = spans.filter(pl.col("first") < plan.before,
@@ -218,6 +248,7 @@ def _quarantine(plan: Plan, spans: pl.DataFrame, plates: pl.Series) -> None:
         goes = rows.select(pl.col("source_sha256").is_in(wholly)).to_series()
         doubtful = rows.select(pl.col("source_sha256").is_in(mixed)).to_series()
         goes |= doubtful & has_plate_of(rows["raw"], doubtful, plates)
+        goes |= has_plate_of(rows["raw"], ~goes & ~doubtful, telling(plates))
         if not goes.any():
             continue
         plan.removed["quarantine"] += int(goes.sum())

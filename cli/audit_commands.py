@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli import options
+from cli import lakes, options
 
 
 @click.command()
@@ -19,10 +19,9 @@ def status(lake: Path, output_format: str) -> None:
     machine stopped. It is read from LAKE/status.json, which every run keeps.
     """
     from cli.output import emit_document
-    from rsd.lake import Lake
     from rsd.pipeline.status import read_status
 
-    emit_document(read_status(Lake.open(lake).path), output_format)
+    emit_document(read_status(lakes.opened(lake).path), output_format)
 
 
 @click.group()
@@ -38,10 +37,9 @@ def audit() -> None:
                    "was cut off, or a log that was rolled back, cannot be told.")
 def verify(lake: Path, head_file: Path | None) -> None:
     """Check the log's chain: edits, deletions, insertions, swaps, cuts, rollbacks. Exit code 7."""
-    from rsd.lake import Lake
     from rsd.pipeline.watching import check
 
-    facts = check(Lake.open(lake), head_file)
+    facts = check(lakes.opened(lake), head_file)
     click.echo(f"{facts.records:,} records, one chain; {facts.heads:,} kept heads agree")
     for answer in facts.answers:
         click.echo(f"rsd: the log was begun anew: {answer}", err=True)
@@ -61,10 +59,9 @@ def verify(lake: Path, head_file: Path | None) -> None:
 def show(lake: Path, action: str | None, actor: str | None, since: str | None, shown_plates: bool,
          answer: options.Answer) -> None:
     """Show who did what, when, and why. No plate stands in it."""
-    from rsd.lake import Lake
     from rsd.pipeline.watching import told
 
-    answer.emit(told(Lake.open(lake), action=action, actor=actor, since=since,
+    answer.emit(told(lakes.opened(lake), action=action, actor=actor, since=since,
                      shown_plates=shown_plates))
 
 
@@ -78,11 +75,10 @@ def head(lake: Path, output: Path | None) -> None:
     import json
     from dataclasses import asdict
 
-    from rsd.lake import Lake
     from rsd.pipeline.trail import add_head
     from rsd.pipeline.watching import head_of
 
-    found = head_of(Lake.open(lake))
+    found = head_of(lakes.opened(lake))
     if output is None:
         click.echo(json.dumps(asdict(found)))
     else:
@@ -102,7 +98,6 @@ def accept(lake: Path, reason: str) -> None:
     other fault of the log stays a fault. A head that was kept before still tells.
     """
     from rsd.keeping.acceptance import accept_beginning
-    from rsd.lake import Lake
 
-    records = accept_beginning(Lake.open(lake), reason)
+    records = accept_beginning(lakes.opened(lake), reason)
     click.echo(f"{records:,} records; its late beginning is answered for", err=True)

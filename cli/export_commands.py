@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli import options
+from cli import lakes, options
 
 
 @click.group()
@@ -41,16 +41,14 @@ def export_findings(lake: Path, output: Path, show_plates: bool, withdrawn_only:
     photographs, which often carry plates, are given with --plates only.
     """
     from cli.progress import progress
-    from rsd.pipeline.as_of import open_at
     from rsd.pipeline.reading import export_list
 
-    view = open_at(lake, as_of)
+    view = lakes.opened_at(lake, as_of)
     with progress(f"write {output.name}") as tick:
         rows = export_list(view, output, show_plates=show_plates, withdrawn_only=withdrawn_only,
                            raw_csv=raw_csv, reason=reason, regulations=regulations,
                            evidence=evidence, language=language, progress=tick)
-    for notice in view.notices:
-        click.echo(f"rsd: {notice}", err=True)
+    lakes.tell(view)
     click.echo(f"rsd: {rows:,} findings in {output}", err=True)
 
 
@@ -75,10 +73,9 @@ def export_referral(lake: Path, output: Path, show_plates: bool, again: bool, ra
     is not in it until it is reviewed anew (see `rsd review`). Needs the right to read restricted/.
     """
     from cli.progress import progress
-    from rsd.pipeline.as_of import open_at
     from rsd.pipeline.referral import export_referral as hand_over
 
-    view = open_at(lake, as_of)
+    view = lakes.opened_at(lake, as_of)
     with progress(f"write {output.name}") as tick:
         rows = hand_over(view, output, show_plates=show_plates, again=again, raw_csv=raw_csv,
                          language=language, reason=reason, progress=tick)
@@ -110,16 +107,14 @@ def export_notices(lake: Path, output: Path, regulations: tuple[str, ...], vehic
     findings wait and none is confirmed, nothing is written and the exit code is 8: see rsd review.
     """
     from cli.progress import progress
-    from rsd.pipeline.as_of import open_at
     from rsd.pipeline.noticing import export_notices as write
 
-    view = open_at(lake, as_of)
+    view = lakes.opened_at(lake, as_of)
     with progress("write notices") as tick:
         done = write(view, output, regulations=regulations, vehicle=vehicle, language=language,
                      font=font, show_plates=show_plates, unreviewed=unreviewed, reason=reason,
                      progress=tick)
-    for notice in view.notices:
-        click.echo(f"rsd: {notice}", err=True)
+    lakes.tell(view)
     drafts = f", {done.drafts:,} of them drafts" if done.drafts else ""
     click.echo(f"rsd: {done.notices:,} notices{drafts} in {output}", err=True)
     if done.unreviewed:

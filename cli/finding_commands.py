@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import options
+from cli import lakes, options
 
 if TYPE_CHECKING:
     from rsd.law.rulebook import Regulation
@@ -30,10 +30,9 @@ def inspections(lake: Path, file: Path, replace: bool, output_format: str) -> No
     vehicles again.
     """
     from cli.output import emit_document
-    from rsd.lake import Lake
     from rsd.pipeline.inspections import add_inspections
 
-    emit_document(add_inspections(Lake.open(lake), file, replace=replace), output_format)
+    emit_document(add_inspections(lakes.opened(lake), file, replace=replace), output_format)
 
 
 @click.command()
@@ -54,10 +53,9 @@ def diff(a: str, b: str, lake: Path, only_counts: bool, as_of: str | None,
     counts and vehicles; the other formats have the vehicles, or with --counts the counts.
     """
     from cli.tables import Look
-    from rsd.pipeline.as_of import open_at
     from rsd.pipeline.difference import difference
 
-    found = difference(open_at(lake, as_of), a, b)
+    found = difference(lakes.opened_at(lake, as_of), a, b)
     if only_counts:
         answer.emit(found.counts)
     elif answer.is_view:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import options
+from cli import lakes, options
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,7 +48,7 @@ def doctor(lake: Path, repair: bool, compact: bool, vacuum_before: datetime | No
     from rsd.keeping.doctor import examine
     from rsd.lake import Lake
 
-    opened = Lake.open(lake)
+    opened = Lake.open(lake)  # what was put right stands among the problems
     if content:
         answer.emit(_contents(opened))
         return 0
@@ -102,9 +102,8 @@ def purge(lake: Path, before: datetime, reason: str, dry_run: bool, answer: opti
 
     from cli.program import command
     from rsd.keeping.purge import purge as remove
-    from rsd.lake import Lake
 
-    done = remove(Lake.open(lake), before.date(), reason, dry_run=dry_run)
+    done = remove(lakes.opened(lake), before.date(), reason, dry_run=dry_run)
     rows = [{"table": name, **counts} for name, counts in done.tables.items()]
     answer.emit(pl.DataFrame(rows, schema={"table": pl.String, "removed": pl.Int64,
                                            "left": pl.Int64}))
@@ -131,9 +130,8 @@ def key() -> None:
 def rotate(lake: Path, reason: str, grace_days: int) -> None:
     """Make a new key; every vehicle gets its new name in all tables at one moment."""
     from rsd.keeping.rotation import rotate as change
-    from rsd.lake import Lake
 
-    done = change(Lake.open(lake), reason, grace_days=grace_days)
+    done = change(lakes.opened(lake), reason, grace_days=grace_days)
     _say(f"key {done.old_key} is now key {done.new_key}; {done.vehicles:,} vehicles have new "
          f"names, the former ones are answered to until {done.answered_until}")
     _say(f"back up the new key; the old one is kept as {done.retired} until `rsd key forget`")
@@ -145,9 +143,8 @@ def rotate(lake: Path, reason: str, grace_days: int) -> None:
 def forget(lake: Path, reason: str) -> None:
     """Forget former names: the old key, and all versions of before, which hold old names."""
     from rsd.keeping.rotation import forget as drop
-    from rsd.lake import Lake
 
-    for path in drop(Lake.open(lake), reason):
+    for path in drop(lakes.opened(lake), reason):
         _say(f"removed {path}")
     _say("former names are forgotten; the lake cannot be shown as it stood before")
 
@@ -162,9 +159,8 @@ def backup(lake: Path, target: Path) -> None:
     is not copied: keep it elsewhere.
     """
     from rsd.keeping.backup import backup as copy
-    from rsd.lake import Lake
 
-    opened = Lake.open(lake)
+    opened = lakes.opened(lake)
     done = copy(opened, target)
     gone = f", removed {done.removed:,}" if done.removed else ""
     _say(f"copied {done.files:,} files ({done.bytes:,} bytes){gone}; passes stand at version "
@@ -214,9 +210,8 @@ def update(lake: Path, registry: Path | None, sites: Path | None, segments: Path
     """
     from cli.output import emit_document
     from rsd.keeping.updating import update as take_over
-    from rsd.lake import Lake
 
-    done = take_over(Lake.open(lake), registry=registry, sites=sites, segments=segments,
+    done = take_over(lakes.opened(lake), registry=registry, sites=sites, segments=segments,
                      calendar=calendar, replace=replace)
     for remark in done.remarks:
         _say(remark)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from cli import options
+from cli import lakes, options
 
 if TYPE_CHECKING:
     from rsd import RunSummary
@@ -113,11 +113,10 @@ def _ingest(work: Callable[..., Result], path: Path, dumps: tuple[str, ...],
     from cli.memory import keep_memory
     from cli.progress import progress
     from rsd.intake.formats import get_format
-    from rsd.lake import Lake
 
     if input_format is not None:
         get_format(input_format)
-    lake = Lake.open(path)
+    lake = lakes.opened(path)
     keep_memory()
     # Polars' own handler lets a waiting read go on, so that Ctrl-C would not end `rsd ingest -`.
     signal.siginterrupt(signal.SIGINT, True)
@@ -131,7 +130,6 @@ def _end(path: Path, summary: RunSummary, max_quarantine: float | None, output_f
     """Print the summary; say which files are over the limit; return the exit code."""
     from cli.output import emit_document
     from cli.program import command
-    from rsd.lake import Lake
 
     if output_format == "json":
         emit_document((rehearsal or summary).as_dict(), "json")
@@ -140,7 +138,7 @@ def _end(path: Path, summary: RunSummary, max_quarantine: float | None, output_f
         _show_rehearsal(rehearsal)
     limit = max_quarantine
     if limit is None:
-        limit = float(str(Lake.open(path).settings["max_quarantine"]))
+        limit = float(str(lakes.opened(path).settings["max_quarantine"]))
     for file in summary.over_limit(limit):
         see = "" if rehearsal else f"; see {command('quarantine', path)}"
         _say(f"{file.file}: {file.quarantined} of {file.records} records were quarantined, "
@@ -170,7 +168,7 @@ def _show(summary: RunSummary, all_files: bool) -> None:
     """Print the files that want a look, or all; remarks to stderr; then the account."""
     _show_files(summary, all_files)
     for notice in summary.notices:
-        _say(notice)
+        lakes.say(notice)
     for file in summary.files:
         if file.error:
             _say(f"refused: {file.error}")
@@ -250,8 +248,7 @@ def find(lake: Path, regulation_ids: tuple[str, ...], everything: bool,
     the whole history is judged anew.
     """
     from cli.output import emit_document
-    from rsd.lake import Lake
     from rsd.pipeline import nightly
 
-    counts = nightly.find(Lake.open(lake), regulation_ids or None, everything=everything)
+    counts = nightly.find(lakes.opened(lake), regulation_ids or None, everything=everything)
     emit_document(counts, output_format)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli import options
+from cli import lakes, options
 
 
 class _ShowByDefault(click.Group):
@@ -46,9 +46,8 @@ def show(regulation_id: str | None, lake: Path | None, answer: options.Answer) -
 
 
 def _folders(lake: Path) -> tuple[Path, ...]:
-    from rsd.lake import Lake
 
-    return Lake.open(lake).regulation_folders
+    return lakes.opened(lake).regulation_folders
 
 
 @regulations.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import options
+from cli import lakes, options
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,8 +21,7 @@ def _emit(answer: options.Answer, view: PinnedLake, frame: pl.DataFrame, look: L
     """Print an answer; beside a file, write down what it was made from."""
     from rsd.pipeline import as_of
 
-    for notice in view.notices:
-        click.echo(f"rsd: {notice}", err=True)
+    lakes.tell(view)
     if answer.output in (None, "-"):
         answer.emit(frame, look)
         return
@@ -61,9 +60,8 @@ def aggregate(lake: Path, by: str, min_vehicles: int | None, quantities: str | N
     """
     from cli.views import aggregate_view
     from rsd.pipeline import reading
-    from rsd.pipeline.as_of import open_at
 
-    opened = open_at(lake, as_of)
+    opened = lakes.opened_at(lake, as_of)
     groups = options.names(by)
     least = int(str(opened.settings["min_vehicles"])) if min_vehicles is None else min_vehicles
     frame = reading.aggregate(
@@ -82,9 +80,8 @@ def aggregate(lake: Path, by: str, min_vehicles: int | None, quantities: str | N
 def query(lake: Path, select: str, as_of: str | None, answer: options.Answer) -> None:
     """Answer one read-only SELECT over passes, sites, segments, findings and runs. No plates."""
     from rsd.pipeline import reading, trail
-    from rsd.pipeline.as_of import open_at
 
-    view = open_at(lake, as_of)
+    view = lakes.opened_at(lake, as_of)
     _emit(answer, view, reading.query(view, select), command="query", query=trail.masked(select))
 
 
@@ -98,9 +95,8 @@ def quarantine(lake: Path, show_plates: bool, reason: str | None, as_of: str | N
                answer: options.Answer) -> None:
     """Show the records that could not be used: where, why, and their raw bytes."""
     from rsd.pipeline import reading
-    from rsd.pipeline.as_of import open_at
 
-    view = open_at(lake, as_of)
+    view = lakes.opened_at(lake, as_of)
     frame = reading.quarantine(view, show_plates=show_plates, reason=reason)
     # the offset serves programs; what a person looks for stands before it
     _emit(answer, view, frame.select(*[n for n in frame.columns if n != "byte_offset"],
@@ -128,10 +124,9 @@ def explain(lake: Path, vehicle: str, language: str, reason: str | None, as_of: 
     with times in UTC.
     """
     from cli.story import story_view
-    from rsd.pipeline.as_of import open_at
     from rsd.pipeline.explain import explain as tell
 
-    view = open_at(lake, as_of)
+    view = lakes.opened_at(lake, as_of)
     story = tell(view, vehicle, reason=reason, language=language)
     _emit(answer, view, *(story_view(story) if answer.is_view else (story.verdicts,)),
           command="explain", vehicles=story.vehicles, language=language)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli import options
+from cli import lakes, options
 
 _ACCOUNT_REFUSED = 4
 _day = click.DateTime(formats=["%Y-%m-%d"])
@@ -70,11 +70,10 @@ def list_(lake: Path, states: tuple[str, ...], standings: tuple[str, ...], vehic
     from cli.views import case_view
     from rsd.errors import UsageError
     from rsd.pipeline import review as reading
-    from rsd.pipeline.as_of import open_at
     from rsd.pipeline.reading import resolve_vehicle
     from rsd.review import flow
 
-    view = open_at(lake, as_of)
+    view = lakes.opened_at(lake, as_of)
     known = flow.load().states
     if unknown := [s for s in states if s not in known]:
         raise UsageError("no such state", where="--state", found=repr(unknown[0]),
@@ -105,10 +104,9 @@ def show(lake: Path, finding: str, show_plates: bool, reason: str | None, as_of:
     happened yet. The passes and the clause behind the verdict: `rsd explain`.
     """
     from cli.views import review_view
-    from rsd.pipeline.as_of import open_at
     from rsd.pipeline.review import show_case
 
-    view = open_at(lake, as_of)
+    view = lakes.opened_at(lake, as_of)
     case, history = show_case(view, finding, show_plates=show_plates, reason=reason)
     if answer.is_view:
         answer.emit(*review_view(case, history, view.timezone))
@@ -140,12 +138,11 @@ def _acting(name: str, text: str, *, is_reason_required: bool = False,
                 reviewer: str | None, acted_on: dt.date | None, due: dt.date | None,
                 answer: options.Answer, result: str | None = None) -> None:
         from rsd.errors import UsageError
-        from rsd.lake import Lake
         from rsd.pipeline import review as reading
         from rsd.pipeline.reading import resolve_vehicle
         from rsd.pipeline.review_acts import Act, act
 
-        opened = Lake.open(lake)
+        opened = lakes.opened(lake)
         reading.require_right(opened)
         if bool(findings) == (vehicle is not None):
             raise UsageError("no finding is named" if vehicle is None
@@ -197,10 +194,9 @@ def import_(lake: Path, file: Path, reviewer: str | None, dry_run: bool,
     Columns: finding_id, action, and any of reason, reviewer, acted_on, due. A line that is not
     possible is refused with the reason; the others are done. The exit code is 4 if any was refused.
     """
-    from rsd.lake import Lake
     from rsd.pipeline.review_file import import_acts
 
-    account = import_acts(Lake.open(lake), file, reviewer=reviewer, is_rehearsal=dry_run)
+    account = import_acts(lakes.opened(lake), file, reviewer=reviewer, is_rehearsal=dry_run)
     refused = account.filter(account["outcome"] == "refused").height
     answer.emit(account)
     click.echo(f"rsd: {account.height - refused:,} acts {'possible' if dry_run else 'done'}, "
@@ -218,10 +214,9 @@ def calendar(lake: Path, file: Path | None, answer: options.Answer) -> None:
 
     Columns: date, is_working_day, and name; one row a day, without a gap.
     """
-    from rsd.lake import Lake
     from rsd.pipeline.review_acts import set_calendar
 
-    opened = Lake.open(lake)
+    opened = lakes.opened(lake)
     if file is None:
         answer.emit(opened.table("calendar").scan().collect().sort("date"))
         return
@@ -236,10 +231,9 @@ def calendar(lake: Path, file: Path | None, answer: options.Answer) -> None:
 @options.answer
 def deadlines(lake: Path, answer: options.Answer) -> None:
     """Show the deadlines that are known: which run in this LAKE, how long, by which source."""
-    from rsd.lake import Lake
     from rsd.pipeline.review import deadlines_of
 
-    answer.emit(deadlines_of(Lake.open(lake)))
+    answer.emit(deadlines_of(lakes.opened(lake)))
 
 
 @review.command()
@@ -247,10 +241,9 @@ def deadlines(lake: Path, answer: options.Answer) -> None:
 def verify(lake: Path) -> None:
     """Check the chain of events, and that the audit's last ones are there. Exit code 7 if not."""
     from rsd.errors import IntegrityError
-    from rsd.lake import Lake
     from rsd.pipeline.review import problems
 
-    opened = Lake.open(lake)
+    opened = lakes.opened(lake)
     if found := problems(opened):
         for problem in found:
             click.echo(f"rsd: {problem}", err=True)

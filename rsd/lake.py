@@ -21,7 +21,7 @@ from rsd.storage.lock import WriterLock
 from rsd.storage.making import SETTINGS_FILE, already, refuse_occupied, refuse_unfinished
 from rsd.storage.pinned import PinnedTable, read_only
 from rsd.storage.settings import Configuration, Value, checked, read, text
-from rsd.storage.table import BATCH, COMPACTED, Commit, Table, batch_of, is_own_name
+from rsd.storage.table import BATCH, COMPACTED, Commit, Table, batch_of
 
 __all__ = ["BATCH", "COMPACTED", "GATED", "Commit", "Lake", "Pin", "PinnedLake", "Table"]
 
@@ -183,7 +183,8 @@ class Lake:
 
     def lost(self) -> dict[str, Path]:
         """Return, a table, the entry of its log that was committed and is torn or gone now."""
-        return reached.lost(reached.told(self.path), self._folders())
+        told, folders = reached.told(self.path), self._folders()
+        return reached.lost(told, {n: folders[n] for n in self._readable()})
 
     def go_on_without(self, name: str) -> None:
         """Let a table count as whole without the entries that it lost; the lake is held."""
@@ -215,7 +216,7 @@ class Lake:
         of a log is lost.
         """
         self.check_whole()
-        readable = [n for n in TABLES if self.may_read_restricted or n not in RESTRICTED_TABLES]
+        readable = self._readable()
         found: dict[str, log.Snapshot] = {}
         for _ in range(_TRIES):
             now = {n: self.table(n).snapshot(self._held_back(n)) for n in readable}  # passes first
@@ -251,10 +252,7 @@ class Lake:
 
     def sweep(self) -> list[Path]:
         """Remove what writers that died left behind, and return it; committed files stay."""
-        places = [self.path, self.path / "restricted", self.path / "restricted" / "deletions"]
-        places += [p for n in ("law", "settings") for p in (self.path / "open" / n).glob("**")]
-        removed = litter.remove(p for folder in places if folder.is_dir() for p in folder.iterdir()
-                          if is_own_name(p.name, staged=False))
+        removed = litter.remove(litter.of_lake(self.path))
         following = self.key_path.with_name(f"{self.key_path.name}.next")  # of no change
         removed += litter.remove(path for path in [following] if path.exists())
         for name in TABLES:
@@ -279,6 +277,9 @@ class Lake:
             reached.note(self.path, self._folders())
         except StorageError as error:  # what was committed is: it is only not answered for
             self.notices.append(str(error))
+
+    def _readable(self) -> list[str]:
+        return [n for n in TABLES if self.may_read_restricted or n not in RESTRICTED_TABLES]
 
     def _folders(self) -> dict[str, Path]:
         return {name: self._folder(name) for name in TABLES}

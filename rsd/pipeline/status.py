@@ -76,6 +76,8 @@ class Watch:
         status = self.status
         status.run_id, status.files, status.bytes_total = run_id, files, bytes_total
         self.tell("run started", command=status.command, files=files, bytes=bytes_total)
+        for notice in self._lake.notices:
+            self.warn(notice)
         self._write(is_due=True)
 
     def step(self, name: str) -> None:

@@ -11,6 +11,14 @@ from rsd.storage import disk, log
 from rsd.storage.table import Table, is_own_name
 
 
+def of_lake(lake: Path) -> Iterator[Path]:
+    """Yield unfinished files beside the tables."""
+    places = [lake, lake / "restricted", lake / "restricted" / "deletions"]
+    places += [p for n in ("law", "settings") for p in (lake / "open" / n).glob("**")]
+    yield from (p for folder in places if folder.is_dir() for p in folder.iterdir()
+                if is_own_name(p.name, staged=False))
+
+
 def of_table(table: Table) -> Iterator[Path]:
     """Yield files of a table that no version of it names, and unfinished ones of its log."""
     staged = [p for p in table.folder.iterdir() if is_own_name(p.name)]

@@ -183,8 +183,8 @@ class Lake:
 
     def lost(self) -> dict[str, Path]:
         """Return, a table, the entry of its log that was committed and is torn or gone now."""
-        told, folders = reached.told(self.path), self._folders()
-        return reached.lost(told, {n: folders[n] for n in self._readable()})
+        told = reached.told(self.path)
+        return reached.lost(told, {n: self._folder(n) for n in self._readable()})
 
     def go_on_without(self, name: str) -> None:
         """Let a table count as whole without the entries that it lost; the lake is held."""
@@ -216,8 +216,7 @@ class Lake:
         of a log is lost.
         """
         self.check_whole()
-        readable = self._readable()
-        found: dict[str, log.Snapshot] = {}
+        readable, found = self._readable(), dict[str, log.Snapshot]()
         for _ in range(_TRIES):
             now = {n: self.table(n).snapshot(self._held_back(n)) for n in readable}  # passes first
             if found and all(now[n].version == found[n].version for n in readable):

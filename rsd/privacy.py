@@ -115,6 +115,7 @@ _DOTS = list("·•‧∙⋅・･")
 _UNSEEN = [chr(c) for c in (
     0xAD, 0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070),
     0xFEFF, *range(0xFFF9, 0xFFFC), *range(0xE0001, 0xE0080))]  # zero width, direction marks, tags
+_WITHOUT_UNSEEN = dict.fromkeys(map(ord, _UNSEEN))
 _REPLACED = _FULL_WIDTH | _LOWER | dict.fromkeys([*_BLANK, *_DOTS, *_UNSEEN], "")
 
 _PROVINCE = "[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼]"
@@ -130,11 +131,20 @@ _CIVIL = (
 _MILITARY = (f"WJ{_PROVINCE}?{_SERIAL}{{5}}", f"[军空海北沈兰济南广成]{_LETTER}{_SERIAL}{{5}}",
              f"[BCGHJKLNSV]{_LETTER}[0-9]{{5}}")
 _CIVIL_PLATE, _MILITARY_PLATE = (f"^(?:{'|'.join(forms)})$" for forms in (_CIVIL, _MILITARY))
-_GAP = r"[\s·\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff\ufffd]{0,4}"
-# A plate of China is one wherever it stands: a lost comma glues it to its neighbours. One text
-# for two engines of regular expressions, Python's and Polars'.
-_CHINESE_INSIDE = re.compile(
-    f"{_PROVINCE[:-1]}使]{_GAP}[A-Za-zＡ-Ｚａ-ｚ](?:{_GAP}[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]){{4,6}}")
+_HYPHENS = "\\-‐‑‒–—－.．"
+_GAP = "[" + r"\s\x00-\x1f\x7f-\x9f\ufffd" + "".join([*_DOTS, *_UNSEEN]) + _HYPHENS + "]{0,4}"
+_ANY_LETTER, _ANY_SERIAL = "[A-Za-zＡ-Ｚａ-ｚ]", "[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]"
+_ARMS = "[军空海北沈兰济南广成]"
+# A plate of China is one wherever it stands: a lost comma glues it to its neighbours, and a person
+# writes a hyphen into it. Those of Latin letters and digits alone are none to be told from numbers
+# of sites. One text for two engines of regular expressions, Python's and Polars'.
+_CHINESE_INSIDE = re.compile("|".join((
+    f"{_PROVINCE[:-1]}使]{_GAP}{_ANY_LETTER}(?:{_GAP}{_ANY_SERIAL}){{4,6}}",
+    f"[WwＷｗ]{_GAP}[JjＪｊ]{_GAP}{_PROVINCE}(?:{_GAP}{_ANY_SERIAL}){{5}}",
+    f"{_ARMS}{_GAP}{_ANY_LETTER}(?:{_GAP}{_ANY_SERIAL}){{5}}",
+    f"使(?:{_GAP}[0-9０-９]){{6}}",
+    f"(?:[0-9０-９]{_GAP}){{6}}使",
+)))
 _SHORTEST_MASKED = 6  # shorter texts show nothing: three of five characters would be too many
 
 
@@ -201,6 +211,11 @@ def mask_chinese_plates(text: str) -> str:
     'dump01_闽D****5.csv'
     """
     return _CHINESE_INSIDE.sub(lambda plate: mask_plate(plate.group()) or "", text)
+
+
+def seen(text: str) -> str:
+    """Return a text without marks that nobody sees: zero width, direction, tags."""
+    return text.translate(_WITHOUT_UNSEEN)
 
 
 def holds_chinese_plate(texts: pl.Series) -> pl.Series | None:

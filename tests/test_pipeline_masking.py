@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import polars as pl
 import pytest
 from chain import record
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from rsd.exports.safety import text_of_bytes
 from rsd.pipeline.masking import mask_plates_in_text
+from rsd.privacy import holds_chinese_plate, mask_chinese_plates
 
 SERIAL = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"
 CIVIL = st.builds(
@@ -44,6 +46,27 @@ def test_other_spellings_are_masked(text: str):
     shown = mask_plates_in_text(f"1,{text},2")
     assert text not in shown
     assert "*" in shown
+
+
+SPELT = ["闽D•12345", "闽D・12345", "闽D･12345", "闽D∙12345", "闽D\u00ad12345", "闽D\u202e12345",
+         "闽D\U000e000112345", "闽D-12345", "闽D－12345", "闽D.12345", "014578使", "使014578",
+         "使０１４５７８", "WJ闽12345", "军A12345", "空A12345"]
+
+
+@pytest.mark.parametrize("plate", SPELT)
+@pytest.mark.parametrize("before", ["", "seen ", "tp_", "车 "])
+def test_what_the_engine_reads_as_a_plate_is_masked_wherever_it_stands(plate: str, before: str):
+    for masked in (mask_plates_in_text, mask_chinese_plates):
+        shown = masked(f"{before}{plate}, noted")
+        assert not re.search(r"12345|14578|１４５７８", shown), shown
+        assert shown.endswith(", noted")
+    assert mask_chinese_plates(f"{before}{plate}").startswith(before)
+    assert holds_chinese_plate(pl.Series([f"{before}{plate}", f"{before}x"])).to_list() == [
+        True, False]
+
+
+def test_a_word_before_does_not_hide_a_plate():
+    assert mask_plates_in_text("car AB 1234, noted") == "car AB****4, noted"
 
 
 @pytest.mark.parametrize(

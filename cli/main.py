@@ -24,13 +24,15 @@ from cli.lake_commands import find, ingest, init, run
 from cli.law_commands import regulations
 from cli.read_commands import aggregate, explain, formats, quarantine, query
 from cli.review_commands import review
-from rsd.errors import IntegrityError, RsdError, StorageError
+from rsd.errors import IntegrityError, RsdError, StorageError, UsageError, readable
 from rsd.version import VERSION
 
 _INTERRUPTED, _TERMINATED, _FAULT = 130, 143, 1
 _AGAIN_S = 1.0
 _has_ended = False
 
+
+_WRITTEN = ("-o", "--output", "--log")  # what follows may be a new file of any name
 
 _NO_MEMORY = ("memory or threads ran out; nothing was half committed. Free some, or raise the "
               "limits of this process, then run again")
@@ -133,6 +135,7 @@ def _attempt(  # noqa: PLR0911 - one return an ending
         arguments: list[str] | None, said: list[str]) -> int:
     """Run a command and return its exit code; what is to be said of an error goes to `said`."""
     try:
+        _refuse_bytes(_given(arguments))
         result: Any = commands.main(args=arguments, prog_name="rsd", standalone_mode=False)
     except RsdError as error:
         said.append(str(error))
@@ -192,9 +195,25 @@ def _is_damage(error: BaseException) -> bool:
     return engine in ("polars", "duckdb", "_duckdb") and "parquet" in str(error).lower()
 
 
+def _given(arguments: list[str] | None) -> list[str]:
+    return sys.argv[1:] if arguments is None else arguments
+
+
+def _refuse_bytes(given: list[str]) -> None:
+    """Raise UsageError for an argument that is neither text nor the name of what is there."""
+    before = ""
+    for argument in given:
+        is_text = readable(argument) == argument
+        if not is_text and before not in _WRITTEN and not os.path.exists(argument):
+            raise UsageError("an argument is no text in UTF-8", where=before or None,
+                             found=repr(os.fsencode(argument))[1:80],
+                             remedy="Set the terminal to UTF-8 (locale), and type it again.")
+        before = argument
+
+
 def _lake_of(arguments: list[str] | None) -> str:
-    given = sys.argv[1:] if arguments is None else arguments
-    return next((a for a in given if os.path.isfile(os.path.join(a, "rsd.toml"))), "the lake")
+    lakes = (a for a in _given(arguments) if os.path.isfile(os.path.join(a, "rsd.toml")))
+    return next(lakes, "the lake")
 
 
 def _place(error: BaseException) -> str:

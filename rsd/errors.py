@@ -7,7 +7,25 @@ Each class carries the exit code that the command line ends with.
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
+
+
+def readable(name: str) -> str:
+    """Return a name of the system as text: bytes that are no UTF-8 are read as GB18030.
+
+    So Chinese systems write names of files, and Python keeps such bytes as what no text may hold.
+
+    >>> readable(os.fsdecode("厦门.csv".encode("gb18030")))
+    '厦门.csv'
+    """
+    if name.isascii() or name.encode(errors="ignore").decode() == name:
+        return name
+    raw = os.fsencode(name)
+    try:
+        return raw.decode("gb18030")
+    except UnicodeDecodeError:
+        return raw.decode(errors="replace")
 
 
 class RsdError(Exception):
@@ -36,7 +54,7 @@ class RsdError(Exception):
         facts += [f"expected {expected}"] if expected is not None else []
         head = what if where is None else f"{where}: {what}"
         text = f"{head}: {', '.join(facts)}" if facts else head
-        super().__init__(text if remedy is None else f"{text.rstrip('.')}. {remedy}")
+        super().__init__(readable(text if remedy is None else f"{text.rstrip('.')}. {remedy}"))
 
 
 class UsageError(RsdError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -438,3 +439,33 @@ def test_a_law_file_of_the_lake_that_is_wrong(lake: Path, tmp_path: Path):
     assert answer.code == 2
     assert "cn_hj845_2017.toml" in answer.message
     assert Lake.open(lake).table("runs").scan().collect().is_empty()
+
+
+@pytest.mark.parametrize("words", [
+    ["review", "confirm", "LAKE", "fabcdef", "--reason", "\udcff"],
+    ["review", "note", "LAKE", "fabcdef", "--reason", "x", "--as", "\udcd5"],
+    ["query", "LAKE", "select '\udcff'"], ["review", "list", "LAKE", "--regulation", "\udcff"],
+    ["explain", "LAKE", "v1.\udcff"]])
+def test_an_argument_of_another_encoding_is_refused(lake: Path, words: list[str]):
+    answer = rsd(*[lake if word == "LAKE" else word for word in words])
+    assert answer.code == 2
+    assert "an argument is no text in UTF-8" in answer.err
+    assert "Set the terminal to UTF-8" in answer.err
+
+
+def test_a_file_may_have_a_name_of_another_encoding(lake: Path, tmp_path: Path):
+    path = tmp_path / os.fsdecode("厦门.csv".encode("gb18030"))
+    path.write_bytes(dump(tmp_path / "a.csv", GOOD).read_bytes())
+    empty = tmp_path / os.fsdecode("空.csv".encode("gb18030"))
+    empty.touch()
+    answer = rsd("run", lake, path, "--log", tmp_path / "l.jsonl", "--files")
+    assert answer.code == 0, answer.err
+    assert "厦门.csv" in answer.out
+    answer = rsd("run", lake, empty, "--log", tmp_path / "l.jsonl")
+    assert (answer.code, "空.csv: the file is empty" in answer.err) == (3, True)
+    events = [json.loads(line) for line in (tmp_path / "l.jsonl").read_text().splitlines()]
+    assert {"厦门.csv", "空.csv"} <= {event.get("file") for event in events}
+    assert "空.csv" in rsd("query", lake, "select file from runs", "--format", "csv").out
+    out = tmp_path / os.fsdecode("单.csv".encode("gb18030"))
+    assert rsd("export", "findings", lake, "-o", out).code == 0
+    assert out.exists()

@@ -216,7 +216,8 @@ def test_a_finding_is_named_by_the_beginning_of_its_id(lake):
     whole = ids(lake)["v1.KEY.A"]
     act(lake, [Act(whole[:8].upper(), "open")], now=NOW)
     assert of(lake)["state"] == "pending_review"
-    for wanted, says in ((whole[:3], "too short"), ("fzzzzzzz", "no such"), ("", "too short")):
+    for wanted, says in ((whole[:3], "too short"), ("fzzzzzzz", "no such"), ("", "too short"),
+                         (" " * 9, "too short")):
         with pytest.raises(UsageError, match=says):
             act(lake, [Act(wanted, "open")])
 

@@ -69,9 +69,9 @@ SUMMARY: tuple[Column, ...] = (
 NEEDED = (*_MOTION, *_WEATHER, "plate_confidence_pct", "source_sha256", "source_line")
 """What every proof needs; a null is named as missing."""
 
-_READ = ("record_id", "measured_at", "site_id", "line_id", "lane", "slope_deg", *_MOTION, *_VALUES,
-         *_WEATHER, "plate_confidence_pct", "is_valid", "is_device_valid", "device_reason",
-         "reason_bits", "source_sha256", "source_line",
+_READ = ("record_id", "vehicle_id", "measured_at", "site_id", "line_id", "lane", "slope_deg",
+         *_MOTION, *_VALUES, *_WEATHER, "plate_confidence_pct", "is_valid", "is_device_valid",
+         "device_reason", "reason_bits", "source_sha256", "source_line",
          *(f"is_valid_{pollutant}" for pollutant in MEASURED_VALUE))
 _PHOTOS = tuple(column.name for column in EVIDENCE if column.name.startswith("photo_"))
 _VERSION = ("record_id", "source_sha256", "source_line")
@@ -259,6 +259,7 @@ def _missing(place: str, sources: Sources) -> pl.Expr:
 
     stored, value = pl.col(f"_{place}_stored"), pl.col(f"{place}_value")
     agrees = (stored.eq_missing(value)
+              & (pl.col("vehicle_id") == pl.col(f"_{place}_vehicle_id"))
               & (pl.col(f"_{place}_measured_at") == pl.col(f"{place}_measured_at")))
     photo = (unless(pl.lit(value=False), "restricted") if sources.restricted is None
              else unless(pl.col(f"{place}_n_photos") > 0, "photo"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 
-from rsd.errors import InputRefused
+from rsd.errors import InputRefused, readable
 from rsd.intake import archive, utf16, workbook
 from rsd.intake.chunks import Chunk, cut, cut_file
 from rsd.intake.packings import (
@@ -71,14 +71,14 @@ class Source:
     @property
     def name(self) -> str:
         """Name of the file without its folder, a member's behind that of its archive."""
-        return self.label or self.path.name
+        return self.label or readable(self.path.name)
 
     @property
     def where(self) -> str:
         """The file for people who look for it."""
         if self.label.startswith(STANDARD_INPUT):
             return "standard input" + self.label.removeprefix(STANDARD_INPUT)
-        return str(self.path) + self.label.removeprefix(self.path.name)
+        return readable(str(self.path)) + self.label.removeprefix(readable(self.path.name))
 
     @property
     def is_packed(self) -> bool:

@@ -14,10 +14,9 @@ from rsd.errors import StorageError, UsageError
 from rsd.exports.evidence import LIMITS, PLACES, Sources, with_evidence
 from rsd.exports.words import words
 from rsd.lake import Lake
-from rsd.pipeline import kept
+from rsd.pipeline import kept, review
 from rsd.pipeline.kept import list_file
 from rsd.pipeline.masking import mask_plates_in_text
-from rsd.review.cases import cases
 from rsd.review.identity import CASE, finding_ids
 
 CHECKS_FILE = "device_checks.csv"
@@ -66,12 +65,13 @@ def detailed(lake: Lake, findings: pl.DataFrame, *, show_plates: bool) -> pl.Dat
 def with_review(lake: Lake, findings: pl.DataFrame, *, show_plates: bool) -> pl.DataFrame:
     """Add the id of each finding, and how its review stands, null without the right to know.
 
-    What a reviewer wrote is masked like every free text unless ``show_plates``.
+    What a reviewer wrote is masked like every free text unless ``show_plates``. IntegrityError
+    where an event of a review was changed.
     """
     named = findings.with_columns(finding_ids(findings))
     if not lake.may_read_restricted:
         return named.with_columns(pl.lit(None, t).alias(n) for n, t in REVIEW.items())
-    known = cases(lake.table("findings").scan().collect(), lake.table("reviews").scan().collect())
+    known = review.cases_of(lake)
     told = known.select(*CASE, "finding_id", *(pl.col(of).alias(n) for n, of in _FROM_CASE.items()))
     if not show_plates:
         told = told.with_columns(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rsd.errors import InputRefused, StorageError
+from rsd.errors import InputRefused, StorageError, readable
 from rsd.intake.source import STANDARD_INPUT, Source, sources_of
 from rsd.lake import GATED, Lake
 from rsd.pipeline.accounts import PENDING, record
@@ -70,7 +70,7 @@ def ingest(lake: Lake, paths: Iterable[str | Path], *, input_format: str | None 
                           refuse_doubtful_units or bool(lake.settings["refuse_doubtful_units"]),
                           watch)
         note_exit_code(lake, summary, max_quarantine)
-    summary.notices += [f"{path}: the folder holds no file" for path in named
+    summary.notices += [readable(f"{path}: the folder holds no file") for path in named
                         if Path(path).is_dir() and not list(_expand(path))]
     return summary
 
@@ -163,7 +163,8 @@ def _dumps_of(path: Path, spooled_sha256: str | None,
     try:
         sources = sources_of(path, label=label, sha256=spooled_sha256)
     except (InputRefused, StorageError) as error:
-        return [(FileSummary(label or path.name, state="refused", error=str(error)), None)]
+        name = label or readable(path.name)
+        return [(FileSummary(name, state="refused", error=str(error)), None)]
     return [_begun(source) for source in sources]
 
 

@@ -19,6 +19,7 @@ from rsd.exports.words import words
 from rsd.lake import Lake
 from rsd.pipeline import as_of, exporting, trail
 from rsd.pipeline.reading import findings_of, resolve_vehicle
+from rsd.pipeline.staleness import without_stale
 from rsd.privacy import is_military_plate_expr, mask_plate_expr
 from rsd.review.flow import CURRENT
 from rsd.version import VERSION
@@ -62,7 +63,7 @@ def export_notices(lake: Lake, folder: Path, *, regulations: Sequence[str] = (),
 
     Raises:
         PolicyRefusal: no right to read ``restricted/``; nothing is confirmed; no reason where the
-            lake wants one.
+            lake wants one; the findings are not those of the passes.
         UsageError: the folder is not empty; no such regulation, vehicle or language; no font.
         StorageError: the disk.
     """
@@ -83,7 +84,7 @@ def export_notices(lake: Lake, folder: Path, *, regulations: Sequence[str] = (),
     if ids is not None and listed.is_empty():
         raise UsageError("nothing to tell about this vehicle", found="no finding",
                          remedy="Take a vehicle of the list: rsd export findings LAKE -o FILE")
-    told = exporting.detailed(view, listed, show_plates=show_plates)
+    told = exporting.detailed(view, without_stale(view, listed), show_plates=show_plates)
     told, exempt = _with_plates(view, told, show_plates)
     kept, left = _permitted(told, unreviewed)
     made = as_of.provenance(view, command="export notices", plates=show_plates)

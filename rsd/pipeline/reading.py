@@ -19,7 +19,7 @@ from rsd.intake import utf16
 from rsd.lake import Lake, PinnedLake
 from rsd.law import judge
 from rsd.law.rulebook import Regulation
-from rsd.pipeline import as_of, exporting, trail
+from rsd.pipeline import as_of, exporting, staleness, trail
 from rsd.pipeline.aliases import present_id
 from rsd.pipeline.masking import mask_chinese_plates, mask_plates_in_text
 from rsd.pipeline.nightly import regulations_of
@@ -126,6 +126,7 @@ def export_list(lake: Lake, path: Path, *, show_plates: bool = False, withdrawn_
     if show_plates:
         trail.require_reason(lake, reason)
     view = as_of.now(lake)
+    staleness.remark(view)
     current, gone = findings_of(view), withdrawn(view)
     gone = exporting.chosen(gone, regulations, view.regulations)
     listed = gone if withdrawn_only else exporting.chosen(current, regulations, view.regulations)

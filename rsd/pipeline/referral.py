@@ -10,6 +10,7 @@ from rsd.exports.lists import check_suffix, export_findings
 from rsd.exports.safety import Progress
 from rsd.lake import Lake
 from rsd.pipeline import as_of, exporting, review, trail
+from rsd.pipeline.staleness import without_stale
 from rsd.review.cases import referable
 
 
@@ -18,6 +19,7 @@ def export_referral(lake: Lake, path: Path, *, show_plates: bool = False, again:
                     reason: str | None = None, progress: Progress | None = None) -> int:
     """Export the findings that were confirmed and stand unchanged; return their number.
 
+    Those of vehicles whose passes changed since are left out, and a notice of the view says so.
     Each has its evidence, and who confirmed it, when and why, behind the columns of the list.
 
     Args:
@@ -32,7 +34,7 @@ def export_referral(lake: Lake, path: Path, *, show_plates: bool = False, again:
 
     Raises:
         PolicyRefusal: without the right to read ``restricted/``; plates without a reason where the
-            lake wants one.
+            lake wants one; the findings are not those of the passes.
         IntegrityError: an event of a review was changed.
         UsageError: another suffix or language.
         StorageError: the file cannot be written.
@@ -45,6 +47,7 @@ def export_referral(lake: Lake, path: Path, *, show_plates: bool = False, again:
     view = as_of.now(lake)
     findings = view.table("findings").scan().collect()
     rows = referable(review.cases_of(view), again=again).select(findings.columns)
+    rows = without_stale(view, rows)
     ids = rows["vehicle_id"].unique()
     vehicles = view.table("vehicles").scan().filter(
         pl.col("vehicle_id").is_in(ids.implode())).collect()

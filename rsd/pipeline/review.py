@@ -179,10 +179,10 @@ def find_case(rows: pl.DataFrame, wanted: str) -> dict[str, object]:
         UsageError: no such id, more than one, a prefix too short, or the id of a proof that stands
             no more because the data changed.
     """
-    if len(wanted) < SHORTEST_PREFIX:
+    text = wanted.strip().lower()
+    if len(text) < SHORTEST_PREFIX:
         raise UsageError("too short for a finding's id", found=repr(wanted),
                          expected=f"{SHORTEST_PREFIX} characters or more")
-    text = wanted.strip().lower()
     found = rows.filter(pl.col("finding_id").str.starts_with(text))
     if found.height == 1:
         return found.row(0, named=True)

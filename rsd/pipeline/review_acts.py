@@ -19,6 +19,7 @@ from rsd import audit
 from rsd.errors import LakeBusy, PolicyRefusal, UsageError
 from rsd.lake import Lake
 from rsd.pipeline import review, trail
+from rsd.privacy import seen
 from rsd.review import calendar, deadlines, events, flow
 from rsd.review import cases as review_cases
 from rsd.review.identity import CASE
@@ -173,10 +174,12 @@ class _Desk:
 
     def _text(self, text: str | None, name: str) -> str | None:
         whole = (text or "").strip()
+        if not seen(whole).strip():
+            return None
         if len(whole) > _LONGEST[name]:
             raise UsageError(f"the {name} is too long", found=f"{len(whole)} characters",
                              expected=f"at most {_LONGEST[name]}")
-        return whole or None
+        return whole
 
     def _day(self, act: Act, row: Mapping[str, Any]) -> dt.date:
         day = act.acted_on or self.today

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cli import lakes, options
+from rsd.errors import readable
 
 
 @click.group()
@@ -44,12 +45,12 @@ def export_findings(lake: Path, output: Path, show_plates: bool, withdrawn_only:
     from rsd.pipeline.reading import export_list
 
     view = lakes.opened_at(lake, as_of)
-    with progress(f"write {output.name}") as tick:
+    with progress(f"write {readable(output.name)}") as tick:
         rows = export_list(view, output, show_plates=show_plates, withdrawn_only=withdrawn_only,
                            raw_csv=raw_csv, reason=reason, regulations=regulations,
                            evidence=evidence, language=language, progress=tick)
     lakes.tell(view)
-    click.echo(f"rsd: {rows:,} findings in {output}", err=True)
+    click.echo(f"rsd: {rows:,} findings in {readable(str(output))}", err=True)
 
 
 @export.command("referral")
@@ -76,10 +77,10 @@ def export_referral(lake: Path, output: Path, show_plates: bool, again: bool, ra
     from rsd.pipeline.referral import export_referral as hand_over
 
     view = lakes.opened_at(lake, as_of)
-    with progress(f"write {output.name}") as tick:
+    with progress(f"write {readable(output.name)}") as tick:
         rows = hand_over(view, output, show_plates=show_plates, again=again, raw_csv=raw_csv,
                          language=language, reason=reason, progress=tick)
-    click.echo(f"rsd: {rows:,} confirmed findings in {output}", err=True)
+    click.echo(f"rsd: {rows:,} confirmed findings in {readable(str(output))}", err=True)
 
 
 @export.command("notices")
@@ -116,7 +117,7 @@ def export_notices(lake: Path, output: Path, regulations: tuple[str, ...], vehic
                      progress=tick)
     lakes.tell(view)
     drafts = f", {done.drafts:,} of them drafts" if done.drafts else ""
-    click.echo(f"rsd: {done.notices:,} notices{drafts} in {output}", err=True)
+    click.echo(f"rsd: {done.notices:,} notices{drafts} in {readable(str(output))}", err=True)
     if done.unreviewed:
         click.echo(f"rsd: {done.unreviewed:,} findings are left out: nobody has confirmed them",
                    err=True)

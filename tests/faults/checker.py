@@ -175,7 +175,20 @@ def problems(lake: Path) -> list[str]:
                 found.append(f"{file}: another number of rows than the log says")
         twice = [t for t, n in Counter(log.transactions).items() if n > 1 and name == "passes"]
         found += [f"{folder}: transaction {t} stands twice" for t in twice]
-    return found
+    return found + _ahead(lake)
+
+
+def _ahead(lake: Path) -> list[str]:
+    """Return which tables do not reach the version that the lake says they have reached."""
+    try:
+        told = json.loads((lake / ".versions").read_bytes())
+    except FileNotFoundError:
+        return []
+    reached = {  # by the log alone: also while a change holds readers back
+        name: sum(_entry(p) is not None for p in (table_folder(lake, name) / "_delta_log").glob(
+            "*.json") if _ENTRY.fullmatch(p.name)) - 1 for name in tables(lake)}
+    return [f"{name}: version {version} was reached, the log has {reached.get(name, -1)}"
+            for name, version in told.items() if reached.get(name, -1) < version]
 
 
 def litter(lake: Path) -> list[str]:

@@ -187,6 +187,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
     70: ("tampering is found", (
         f"{_TRUST}::test_a_changed_file_is_found",
         f"{_TRUST}::test_a_log_entry_that_was_changed_is_no_state",
+        f"{_TRUST}::test_the_last_entry_that_is_lost_takes_nothing_with_it",
         f"{_TRUST}::test_a_log_entry_that_was_rewritten_is_found",
         f"{_TRUST}::test_a_checkpoint_that_was_changed_is_not_believed",
         f"{_TRUST}::test_a_changed_audit_log_is_found")),

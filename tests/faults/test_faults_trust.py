@@ -91,6 +91,28 @@ def test_a_log_entry_that_was_changed_is_no_state(machine: Machine, lake: Path, 
     assert machine.run(together.job(lake)).code == together.code
 
 
+@pytest.mark.parametrize("table", ["passes", "evidence", "quarantine", "vehicles", "findings"])
+def test_the_last_entry_that_is_lost_takes_nothing_with_it(
+    machine: Machine, lake: Path, together: Night, place: Path, table: str
+):
+    """Fault 70: at the end of a log, where it looks like one that a crash never finished."""
+    machine.run(together.job(lake))
+    state = checker.view(lake)
+    last = max((checker.table_folder(lake, table) / "_delta_log").glob("*.json"))
+    kept, files = last.read_bytes(), sorted(lake.rglob("*.parquet"))
+    for content in (kept[:-20], b"", None):
+        last.unlink() if content is None else last.write_bytes(content)
+        for command in ("find", "doctor", "doctor --repair" if table != "findings" else "doctor"):
+            end = done(machine, lake, command)
+            assert end.code == 7, (command, end.err)
+            assert table in end.out + end.err
+        check_message(machine.run(together.job(lake)), 7)
+        assert sorted(lake.rglob("*.parquet")) == files
+        last.write_bytes(kept)
+    assert machine.run(together.job(lake)).code == together.code
+    assert checker.view(lake) == state
+
+
 @pytest.mark.parametrize("table", ["passes", "vehicles", "runs"])
 def test_a_log_entry_that_was_rewritten_is_found(
     machine: Machine, lake: Path, together: Night, table: str

@@ -132,16 +132,17 @@ _MILITARY = (f"WJ{_PROVINCE}?{_SERIAL}{{5}}", f"[军空海北沈兰济南广成]
              f"[BCGHJKLNSV]{_LETTER}[0-9]{{5}}")
 _CIVIL_PLATE, _MILITARY_PLATE = (f"^(?:{'|'.join(forms)})$" for forms in (_CIVIL, _MILITARY))
 _HYPHENS = "\\-‐‑‒–—－.．"
-_GAP = "[" + r"\s\x00-\x1f\x7f-\x9f\ufffd" + "".join([*_DOTS, *_UNSEEN]) + _HYPHENS + "]{0,4}"
+_GAPS = r"\s\x00-\x1f\x7f-\x9f\ufffd" + "".join([*_DOTS, *_UNSEEN])
+_GAP, _BREAK = f"[{_GAPS}]{{0,4}}", f"[{_GAPS}{_HYPHENS}]{{0,4}}"  # a break: before the serial
 _ANY_LETTER, _ANY_SERIAL = "[A-Za-zＡ-Ｚａ-ｚ]", "[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]"
 _ARMS = "[军空海北沈兰济南广成]"
 # A plate of China is one wherever it stands: a lost comma glues it to its neighbours, and a person
 # writes a hyphen into it. Those of Latin letters and digits alone are none to be told from numbers
 # of sites. One text for two engines of regular expressions, Python's and Polars'.
 _CHINESE_INSIDE = re.compile("|".join((
-    f"{_PROVINCE[:-1]}使]{_GAP}{_ANY_LETTER}(?:{_GAP}{_ANY_SERIAL}){{4,6}}",
-    f"[WwＷｗ]{_GAP}[JjＪｊ]{_GAP}{_PROVINCE}(?:{_GAP}{_ANY_SERIAL}){{5}}",
-    f"{_ARMS}{_GAP}{_ANY_LETTER}(?:{_GAP}{_ANY_SERIAL}){{5}}",
+    f"{_PROVINCE[:-1]}使]{_GAP}{_ANY_LETTER}{_BREAK}{_ANY_SERIAL}(?:{_GAP}{_ANY_SERIAL}){{3,5}}",
+    f"[WwＷｗ]{_GAP}[JjＪｊ]{_GAP}{_PROVINCE}{_BREAK}{_ANY_SERIAL}(?:{_GAP}{_ANY_SERIAL}){{4}}",
+    f"{_ARMS}{_GAP}{_ANY_LETTER}{_BREAK}{_ANY_SERIAL}(?:{_GAP}{_ANY_SERIAL}){{4}}",
     f"使(?:{_GAP}[0-9０-９]){{6}}",
     f"(?:[0-9０-９]{_GAP}){{6}}使",
 )))

@@ -168,6 +168,24 @@ def test_the_batch_behind_one_that_fails_leaves_no_file(
     assert commit_threads() == []
 
 
+def test_litter_that_cannot_be_removed_hides_no_error(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise StorageError("the disk is full", where="disk", remedy="Free some.")
+
+    def keep(*_: object) -> None:
+        raise PermissionError(13, "no right")
+
+    monkeypatch.setattr(batch, "_commit", fail)
+    monkeypatch.setattr(batch.Stage, "discard", keep)
+    with pytest.raises(StorageError, match="the disk is full"):
+        ingest(lake, [dump(tmp_path / "a.csv", [record()])])
+    monkeypatch.undo()
+    assert ingest(lake, [tmp_path / "a.csv"]).files[0].state == "done"
+    assert len(staged(lake)) == 1
+
+
 def test_a_permit_lets_through_until_it_is_withdrawn():
     permit = Permit()
     permit.check()

@@ -78,7 +78,8 @@ class Committer:
                     stack.enter_context(self._lake.holding())
                 commit_batch(stage, self._known, self.replicated, self._permit)
         except BaseException as error:  # noqa: BLE001 - the run raises it
-            stage.discard()
+            with contextlib.suppress(Exception):  # the first error counts; the next run sweeps
+                stage.discard()
             begun.set_exception(error)
         else:
             begun.set_result(None)

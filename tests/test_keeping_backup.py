@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,49 @@ def test_what_is_written_meanwhile_is_not_in_it(lake: Lake, tmp_path: Path,
     new = restored(lake, tmp_path / "copy", tmp_path / "new")
     assert held(new) == before
     assert doctor(new.path) == []
+
+
+@pytest.mark.parametrize("what", ["review", "export", "doctor", "purge", "rotate"])
+@pytest.mark.parametrize("when", ["before the tables", "after them"])
+def test_what_is_done_beside_a_backup_leaves_it_whole(lake: Lake, tmp_path: Path, what: str,
+                                                      when: str,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """The audit, the list of exports and the deletions speak of no version that is not there."""
+    other, is_done = Lake.open(lake.path), []
+
+    def meanwhile() -> None:
+        if is_done:
+            return
+        is_done.append(True)
+        ingest(other, tmp_path, 1)
+        (first, *_) = json.loads(rsd("review", "list", lake.path, "--format", "json").out)
+        words: dict[str, list[object]] = {
+            "review": ["review", "note", lake.path, first["finding_id"], "--reason", "x"],
+            "export": ["export", "findings", lake.path, "-o", tmp_path / "l.csv"],
+            "doctor": ["doctor", lake.path],
+            "purge": ["purge", lake.path, "--before", "2026-07-01", "--reason", "x"],
+            "rotate": ["key", "rotate", lake.path, "--reason", "x"],
+        }
+        assert rsd(*words[what]).code == 0
+
+    name = "_check_history" if when == "before the tables" else "_others"
+    real = getattr(module, name)
+
+    def slow(*args: object) -> object:
+        meanwhile()
+        return real(*args)
+
+    monkeypatch.setattr(module, name, slow)
+    backup(lake, tmp_path / "copy")
+    assert is_done
+    retired = list((lake.path / "restricted").glob("vehicle.key.*.retired"))
+    key = retired[0] if retired else lake.key_path  # that of the moment of the copy
+    restore(tmp_path / "copy", tmp_path / "new")
+    shutil.copy2(key, tmp_path / "new" / "restricted" / "vehicle.key")
+    assert [row for row in doctor(tmp_path / "new") if row["severity"] != "note"] == []
+    assert rsd("review", "verify", tmp_path / "new").code == 0
+    assert rsd("audit", "verify", tmp_path / "new").code == 0
+    assert rsd("export", "findings", tmp_path / "new", "-o", tmp_path / "new.csv").code == 0
 
 
 def test_a_purge_meanwhile_gives_the_purged_lake(lake: Lake, tmp_path: Path,

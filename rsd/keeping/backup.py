@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rsd import audit
 from rsd.columns import OPEN_TABLES, TABLES
 from rsd.errors import IntegrityError, PolicyRefusal, StorageError, UsageError
+from rsd.keeping import deletion
 from rsd.lake import Lake
-from rsd.pipeline import trail
+from rsd.pipeline import as_of, trail
 from rsd.storage import change, disk, log, reached
 from rsd.storage.table import is_own_name
 from rsd.version import VERSION
@@ -74,6 +76,12 @@ def backup(lake: Lake, target: Path) -> Copied:
 
 
 def _backup(lake: Lake, target: Path) -> Copied:
+    # What speaks of the tables is copied as it was before their versions were taken: it may not
+    # speak of what the copy has not. The audit only grows.
+    log_file, exports = audit.audit_path(lake.path), as_of.exports_file(lake)
+    length = log_file.stat().st_size if log_file.exists() else 0
+    exported = exports.read_bytes() if exports.exists() else b""
+    deletions = {path.name for path in deletion.folder(lake).glob("*")}
     view = lake.pinned()
     versions = {name: view.table(name).version() for name in TABLES}
     disk.ensure_folder(target, 0o700)
@@ -85,13 +93,27 @@ def _backup(lake: Lake, target: Path) -> Copied:
             copied = _copy(path, target / path.relative_to(lake.path), is_fixed=True)
             count, size = count + (copied > 0), size + copied
     for path in _others(lake.path, lake.key_path):
-        copied = _copy(path, target / path.relative_to(lake.path), is_fixed=False)
+        if path.parent == deletion.folder(lake) and path.name not in deletions:
+            continue
+        place = target / path.relative_to(lake.path)
+        copied = _copy(path, place, is_fixed=False, length=length if path == log_file else None)
+        if path == exports:
+            disk.replace(place, exported, 0o600)
         count, size = count + (copied > 0), size + copied
+    _check_not_erased(lake, versions)
     manifest = {"format": FORMAT, "rsd": VERSION, "versions": versions, "lake": _identity(lake),
                 "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
     disk.replace(target / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode(), 0o600)
     (target / _BEGUN).unlink()
-    return Copied(versions, count, size, _remove_erased(lake, target))
+    return Copied(versions, count, size, _remove_erased(lake, target, versions))
+
+
+def _check_not_erased(lake: Lake, versions: Mapping[str, int]) -> None:
+    """Raise FileNotFoundError where a purge beside us took files away since these versions."""
+    for name, version in versions.items():
+        for commit in lake.table(name).history():
+            if commit.version > version and commit.info.get(change.ERASES):
+                raise FileNotFoundError(2, "removed meanwhile", str(lake.table(name).folder))
 
 
 def _check_history(lake: Lake, target: Path, versions: Mapping[str, int]) -> None:
@@ -143,8 +165,11 @@ def _others(root: Path, key: Path) -> Iterator[Path]:
                 yield path
 
 
-def _copy(source: Path, target: Path, *, is_fixed: bool) -> int:
-    """Copy a file durably under its name; return its bytes, 0 if it was there."""
+def _copy(source: Path, target: Path, *, is_fixed: bool, length: int | None = None) -> int:
+    """Copy a file durably under its name; return its bytes, 0 if it was there.
+
+    Of a file that only grows, as much as ``length`` says.
+    """
     status = source.stat()
     if is_fixed and target.exists() and target.stat().st_size == status.st_size:
         return 0
@@ -153,6 +178,8 @@ def _copy(source: Path, target: Path, *, is_fixed: bool) -> int:
     staged = target.with_name(f".{target.name}.{os.urandom(4).hex()}{disk.TEMPORARY}")
     try:
         shutil.copyfile(source, staged)
+        if length is not None:
+            os.truncate(staged, length)
         staged.chmod(status.st_mode & 0o777)
         disk.move_in(staged, target)
     finally:
@@ -167,16 +194,17 @@ def _folders(path: Path, mode: int) -> None:
         disk.ensure_folder(path, mode)
 
 
-def _remove_erased(lake: Lake, target: Path) -> int:
-    """Remove from a backup what was removed from the lake on purpose."""
+def _remove_erased(lake: Lake, target: Path, versions: Mapping[str, int]) -> int:
+    """Remove from a backup what had been removed from the lake on purpose, as of some versions."""
     removed = 0
     for name in TABLES:
         table = lake.table(name)
-        erased = [c for c in table.history() if c.info.get(change.ERASES)]
+        erased = [c for c in table.history() if c.info.get(change.ERASES)
+                  and c.version <= versions[name]]
         copy = target / table.folder.relative_to(lake.path)
         if not erased or not copy.is_dir():
             continue
-        active = table.snapshot().files
+        active = table.snapshot(versions[name]).files
         for path in copy.iterdir():
             if path.is_file() and path.name not in active and not (
                     table.folder / path.name).exists():

@@ -142,7 +142,7 @@ def exported_versions(lake: Lake) -> list[tuple[int, datetime | None]]:
     A view of before knows those of before. Whoever may not read ``restricted/`` knows none.
     """
     try:
-        lines = _exports_file(lake).read_text().splitlines()
+        lines = exports_file(lake).read_text().splitlines()
     except (FileNotFoundError, PermissionError):
         return []
     found = []
@@ -151,7 +151,7 @@ def exported_versions(lake: Lake) -> list[tuple[int, datetime | None]]:
         try:
             found.append((int(version), datetime.fromisoformat(since) if since else None))
         except ValueError:
-            raise IntegrityError("the list of exports was changed", where=str(_exports_file(lake)),
+            raise IntegrityError("the list of exports was changed", where=str(exports_file(lake)),
                                  found=printable(line[:60]), expected="a version and an instant",
                                  remedy="Restore the file from a backup.") from None
     return found[:lake.pin.exports] if isinstance(lake, PinnedLake) else found
@@ -168,10 +168,11 @@ def remember_export(lake: Lake, rows: int) -> None:
         return
     lines = [f"{v} {since.isoformat()}" if since else f"{v}" for v, since in
              [*seen, (version, datetime.now(UTC))]]
-    disk.replace(_exports_file(lake), ("\n".join(lines) + "\n").encode())
+    disk.replace(exports_file(lake), ("\n".join(lines) + "\n").encode())
 
 
-def _exports_file(lake: Lake) -> Path:
+def exports_file(lake: Lake) -> Path:
+    """Return where the versions of the findings that were exported are listed; it only grows."""
     return lake.path / "restricted" / "exported_versions"
 
 

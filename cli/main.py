@@ -6,9 +6,11 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -34,6 +36,8 @@ _has_ended = False
 
 _WRITTEN = ("-o", "--output", "--log")  # what follows may be a new file of any name
 
+_PANIC = "PanicException"  # how an engine in Rust gives up, in words of its own
+_NEAR_BYTES = 128 << 20  # an arena of the allocator and the stack of a thread are asked for at once
 _NO_MEMORY = ("memory or threads ran out; nothing was half committed. Free some, or raise the "
               "limits of this process, then run again")
 
@@ -162,7 +166,7 @@ def _attempt(  # noqa: PLR0911 - one return an ending
             remedy="Check the disk and permissions, then run again.")))
         return StorageError.exit_code
     except BaseException as error:
-        is_panic = type(error).__name__ == "PanicException"  # how an engine in Rust gives up
+        is_panic = type(error).__name__ == _PANIC
         if os.environ.get("RSD_TRACEBACK") or not (isinstance(error, Exception) or is_panic):
             raise
         if _is_starved(error):
@@ -185,8 +189,20 @@ def _is_starved(error: BaseException) -> bool:
     """Say whether Python or an engine could have no thread or no memory (EAGAIN, ENOMEM)."""
     signs = [text.format(number) for text in ("code: {},", "(os error {})")
              for number in (errno.EAGAIN, errno.ENOMEM)]
-    return type(error).__name__ == "OutOfMemoryException" or any(
-        sign in str(error) for sign in (*signs, "can't start new thread"))
+    name = type(error).__name__
+    return name == "OutOfMemoryException" or any(
+        sign in str(error) for sign in (*signs, "can't start new thread")) or (
+        name == _PANIC and _is_at_its_limit())
+
+
+def _is_at_its_limit() -> bool:
+    """Say whether this process has come near the end of the address space that it may have."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        peak = next(int(line.split()[1]) for line in lines if line.startswith("VmPeak:"))
+        return 0 <= limit < (peak << 10) + _NEAR_BYTES
+    return False
 
 
 def _is_damage(error: BaseException) -> bool:

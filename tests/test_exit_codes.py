@@ -60,6 +60,21 @@ def test_1_internal_fault(lake: Path):
     assert "secret" not in err
 
 
+@pytest.mark.parametrize("room_mib", [64, 4096])
+def test_an_engine_that_gives_up_at_the_end_of_memory_is_no_fault_of_ours(lake: Path,
+                                                                         room_mib: int):
+    panic = ("import resource, sys, cli.main as m, rsd.pipeline.reading as r\n"
+             "class PanicException(BaseException): pass\n"
+             "def fail(*_):\n"
+             "    lines = open('/proc/self/status').read().split('VmPeak:')[1]\n"
+             f"    limit = (int(lines.split()[0]) << 10) + ({room_mib} << 20)\n"
+             "    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+             "    raise PanicException('called `Option::unwrap()` on a `None` value')\n"
+             "r.query = fail\nm.main(sys.argv[1:])")
+    code, _, err = rsd("query", lake, "SELECT 1", code=panic)
+    assert (code, "memory" in err) == ((6, True) if room_mib < 128 else (1, False)), err
+
+
 def test_2_usage(lake: Path):
     assert rsd("query", lake)[0] == 2
     assert rsd("run", lake.parent / "none", "x.csv")[0] == 2

@@ -44,6 +44,10 @@ DUMPS_A_LAKE = 25
 CODES = {0, 3, 4, 5, 6, 130, 143, -signal.SIGKILL, -signal.SIGABRT}
 """How an operation may end. SIGABRT: Polars' own allocator where memory runs out."""
 
+STARVED = {-signal.SIGSEGV, 127}
+"""How one may end too that runs out of memory: the kernel cannot grow a stack, or the C library
+has nothing for a thread's own data."""
+
 
 @dataclass
 class Tally:
@@ -96,6 +100,7 @@ class Soak:
         what = f"operation {self.tally.operations}: {name} under {kind}"
         before = len(self.tally.violations)
         codes = CODES | ({7} if name in ("compact", "doctor") else set())  # 7: it found a fault
+        codes |= STARVED if kind == "memory" else set()
         self._expect(end.code in codes, f"{what}: ended with {end.code}", end)
         self._expect(not end.timed_out or UNBORN_THREAD in end.err, f"{what}: no end", end)
         self._expect("internal fault" not in end.err, what, end)

@@ -1,4 +1,4 @@
-"""The writer without safeguards, which the benchmark compares with, still runs, and counts alike."""
+"""The writer without safeguards that the benchmark compares with still runs, and counts alike."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from rsd.errors import (
     UsageError,
 )
 from rsd.lake import Lake
-from rsd.pipeline import review, review_acts
+from rsd.pipeline import review, review_acts, trail
 from rsd.pipeline.referral import export_referral
 from rsd.pipeline.review_acts import Act, act, act_each, set_calendar
 from rsd.pipeline.review_file import import_acts
@@ -276,6 +276,24 @@ def test_two_persons_must_confirm_where_the_lake_says_so(tmp_path, monkeypatch):
         do(lake, "confirm", "confirm", reviewer="wu")  # twice in one go is once
     do(lake, "confirm", reviewer="wu")
     assert of(lake)["state"] == "pending_review"  # a reopened case is confirmed by two again
+
+
+def test_two_persons_may_work_as_the_owner_of_the_lake(tmp_path, monkeypatch):
+    """Through sudo: the process is the owner's, the login that the kernel keeps is the person's."""
+    lake = make(tmp_path / "lake", [finding()], review_confirmations=2)
+    monkeypatch.setattr(trail, "LOGIN", tmp_path / "loginuid")
+    monkeypatch.setattr(audit, "user_name", {os.getuid(): "rsd", 7001: "li", 7002: "wu"}.get)
+    for login, reviewer, state in ((7001, "li", "pending_review"), (7001, "wu", None),
+                                   (7002, "wu", "confirmed")):
+        (tmp_path / "loginuid").write_text(f"{login}\n")
+        if state is None:
+            with pytest.raises(PolicyRefusal, match="second person"):
+                do(lake, "confirm", reviewer=reviewer)
+        else:
+            do(lake, "confirm", reviewer=reviewer)
+            assert of(lake)["state"] == state
+    stored = lake.table("reviews").scan().collect()
+    assert set(stored["entered_by"]) == {"li", "wu"}
 
 
 def test_shortcuts_are_possible_where_the_lake_says_so(tmp_path):

@@ -113,7 +113,7 @@ class _Desk:
         self.lake = lake
         self.now = now or dt.datetime.now(dt.UTC)
         self.today = self.now.astimezone(ZoneInfo(lake.timezone)).date()
-        self.user = audit.user_name(os.getuid())
+        self.user = trail.login_name() or audit.user_name(os.getuid())
         self.flow = flow.load(with_shortcuts=bool(lake.settings["review_shortcuts"]))
         self.version = lake.table("findings").version()
         self.stored = review.reviews_of(lake)

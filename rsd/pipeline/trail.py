@@ -22,6 +22,7 @@ from rsd.storage import disk
 ROLE_PREFIX = "rsd-"
 """A group of the system of this name, ``rsd-enforcement``, gives its members that role."""
 
+LOGIN = Path("/proc/self/loginuid")
 _NO_LOGIN = 4_294_967_295  # what Linux says of a process that nobody logged in for
 _LONGEST_TEXT = 10_000  # characters of a query that are recorded
 
@@ -110,14 +111,24 @@ def add_head(path: Path, head: audit.Head) -> None:
             os.close(descriptor)
 
 
+def login_name() -> str | None:
+    """Return the login of the person, where it is not the process's user; None elsewhere.
+
+    The kernel sets it when a session begins and keeps it through sudo, unlike any variable of the
+    environment.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        login = int(LOGIN.read_text())
+        if login not in (_NO_LOGIN, os.getuid()):
+            return audit.user_name(login)
+    return None
+
+
 def _who() -> dict[str, object]:
     """Return the person's login, where it is not the process's user, and roles by group."""
     found: dict[str, object] = {}
-    with contextlib.suppress(OSError, ValueError):
-        # set at login and kept through sudo, unlike any variable of the environment
-        login = int(Path("/proc/self/loginuid").read_text())
-        if login not in (_NO_LOGIN, os.getuid()):
-            found["login"] = audit.user_name(login)
+    if (login := login_name()) is not None:
+        found["login"] = login
     roles = set()
     for number in os.getgroups():
         with contextlib.suppress(KeyError):

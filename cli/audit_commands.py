@@ -94,10 +94,11 @@ def head(lake: Path, output: Path | None) -> None:
 def accept(lake: Path, reason: str) -> None:
     """Answer for a log that was begun anew, so that `verify` and the doctor no longer report it.
 
-    The answer, with your name and the reason, is a record of the log, and `verify` shows it. Any
-    other fault of the log stays a fault. A head that was kept before still tells.
+    And for acts of review that a crash left in the audit alone. The answer, with your name and the
+    reason, is a record of the log, and `verify` shows it. Any other fault of the log stays a fault.
+    A head that was kept before still tells.
     """
     from rsd.keeping.acceptance import accept_beginning
 
     records = accept_beginning(lakes.opened(lake), reason)
-    click.echo(f"{records:,} records; its late beginning is answered for", err=True)
+    click.echo(f"{records:,} records; what it tells of is answered for", err=True)

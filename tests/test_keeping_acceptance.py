@@ -12,8 +12,10 @@ from chain import rsd
 from keeping_lake import copy, doctor, make, memory
 
 from rsd import audit
+from rsd.errors import StorageError
 from rsd.keeping.purge import purge
 from rsd.lake import Lake
+from rsd.pipeline import review, review_acts, trail
 
 WHY = "the disk's fault of 3 May; the old log is kept in the safe"
 
@@ -104,3 +106,35 @@ def test_a_record_of_a_deletion_that_comes_later_is_not_answered_for(lake: Path)
     (record,) = (lake / "restricted" / "deletions").glob("*.json")
     (record.with_name("other.json")).write_bytes(record.read_bytes() + b"\n")
     assert rsd("doctor", lake).code == 7
+
+
+def decide(lake: Path) -> int:
+    (first, *_) = json.loads(rsd("review", "list", lake, "--format", "json").out)
+    return rsd("review", "note", lake, first["finding_id"], "--reason", "seen").code
+
+
+def test_an_act_that_could_not_be_stored_is_given_up(lake: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(review_acts, "_commit", full)
+    assert decide(lake) == 6
+    monkeypatch.undo()
+    assert rsd("review", "verify", lake).code == 0
+    assert codes(lake) == (0, 0)
+    assert decide(lake) == 0
+    assert rsd("review", "verify", lake).code == 0
+
+
+def test_an_act_that_a_crash_left_in_the_audit_alone_is_answered_for(lake: Path):
+    opened = Lake.open(lake)
+    trail.record(opened, review.ACTION, {"events": 1, "last": 99, "head": "never stored"})
+    assert rsd("review", "verify", lake).code == 7
+    assert codes(lake) == (0, 7)
+    assert "rsd audit accept" in rsd("doctor", lake, "--format", "json").out
+    assert rsd("audit", "accept", lake, "--reason", "power cut").code == 0
+    assert rsd("review", "verify", lake).code == 0
+    assert codes(lake) == (0, 0)
+    assert rsd("audit", "accept", lake, "--reason", "again").code == 2, "nothing is left"
+    trail.record(opened, review.ACTION, {"events": 1, "last": 100, "head": "another"})
+    assert rsd("review", "verify", lake).code == 7, "an answer is for that act alone"

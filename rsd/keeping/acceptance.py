@@ -2,7 +2,8 @@
 
 A lake from before there was an audit, or one whose damaged log was moved away, has a log that says
 of itself that it was begun anew, and every check finds that. Somebody looks into it and answers for
-it by name and with a reason; the answer is a record of the log itself, and is shown ever after.
+it by name and with a reason; the answer is a record of the log itself, and is shown ever after. So
+it is with acts of review that a crash left in the audit alone.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from rsd import audit
 from rsd.errors import IntegrityError, PolicyRefusal, UsageError
 from rsd.keeping import deletion
 from rsd.lake import Lake
-from rsd.pipeline import trail
+from rsd.pipeline import review, trail
 
 
 def accept_beginning(lake: Lake, reason: str) -> int:
-    """Answer for a log that was begun anew; return how many records it has.
+    """Answer for a log that was begun anew, and for acts that it alone knows; return its records.
 
     Records of deletions of before, which the new log does not know, are answered for too, as they
     stand. Kept heads of before still show that the log is another one.
 
     Raises:
         PolicyRefusal: without the right to read ``restricted/``.
-        UsageError: no reason, or the log was not begun anew.
+        UsageError: no reason, or nothing to answer for.
         IntegrityError: the log has other faults, which nobody can answer for.
     """
     if not lake.may_read_restricted:
@@ -43,9 +44,12 @@ def accept_beginning(lake: Lake, reason: str) -> int:
         if others:
             raise IntegrityError("the audit log was changed", where=str(path), found=others[0],
                                  remedy="Compare it with a backup; find out by whom.")
-        if not begun:
+        acts = [record["details"].get("head") for record in review.unstored(lake)]
+        if not begun and not acts:
             raise UsageError("the audit log was not begun anew", where=str(path),
                              remedy="There is nothing to accept.")
+        if acts:
+            trail.record(lake, review.GIVEN_UP, {"heads": acts}, reason=reason)
         for first in begun:
             trail.record(lake, audit.ACCEPTED, {"begun": first["hash"], "deletions": [
                 hashlib.sha256(r.read_bytes()).hexdigest() for r in deletion.records(lake)],

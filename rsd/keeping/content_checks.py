@@ -166,7 +166,9 @@ def _key(lake: Lake) -> Iterator[Problem]:
 def _reviews(lake: Lake) -> Iterator[Problem]:
     """Check the chain of the reviews, beside the audit."""
     for fault in review.problems(lake):
-        yield Problem(ERROR, "reviews", None, fault, "an unbroken chain", RESTORE)
+        remedy = f"{RESTORE} If an act was interrupted just then: rsd audit accept LAKE."
+        yield Problem(ERROR, "reviews", None, fault, "an unbroken chain",
+                      remedy if "was interrupted" in fault else RESTORE)
 
 
 OPEN_CHECKS: tuple[Check, ...] = (_accounts, _versions, _findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -21,6 +22,9 @@ from rsd.review.identity import CASE
 
 ACTION = "review"
 """Name of the audit's records of acts."""
+
+GIVEN_UP = "review given up"
+"""Name of those that say which acts, by their last events' ids, never came to be."""
 
 SHORTEST_PREFIX = 4
 """Characters of a finding's id that must be given at least."""
@@ -263,10 +267,20 @@ def problems(lake: Lake) -> list[str]:
     require_right(lake)
     stored = lake.table("reviews").scan().collect()
     found = events.faults(stored)
-    known = set(stored["event_id"])
-    for record in audit.records(audit.audit_path(lake.path)):
-        if record["action"] == ACTION and record["details"].get("head") not in known:
-            found.append(f"record {record['seq']} of the audit speaks of event "
-                         f"{record['details'].get('last')}, which is not stored: the table was cut,"
-                         " or the act was interrupted")
+    found += [f"record {record['seq']} of the audit speaks of event "
+              f"{record['details'].get('last')}, which is not stored: the table was cut, or the "
+              "act was interrupted" for record in unstored(lake)]
     return found
+
+
+def unstored(lake: Lake) -> list[dict[str, Any]]:
+    """Return the audit's records of acts whose events are not stored, and that nobody gave up.
+
+    An act is audited before it is committed: where the commit fails, a second record gives it up.
+    """
+    stored = lake.table("reviews").scan().select("event_id").collect()
+    records = list(audit.records(audit.audit_path(lake.path)))
+    known = {*stored["event_id"], *(head for record in records if record["action"] == GIVEN_UP
+                                    for head in record["details"].get("heads", ()))}
+    return [record for record in records
+            if record["action"] == ACTION and record["details"].get("head") not in known]

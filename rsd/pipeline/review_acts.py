@@ -169,8 +169,18 @@ class _Desk:
                 "findings": made["finding_id"].unique(maintain_order=True).head(20).to_list(),
                 "reviewers": made["reviewer"].n_unique(), "last": last["seq"],
                 "head": last["event_id"]})
-            _commit(self.lake, self.stored, made)
+            try:
+                _commit(self.lake, self.stored, made)
+            except BaseException:
+                self._give_up(str(last["event_id"]))
+                raise
         return made
+
+    def _give_up(self, head: str) -> None:
+        """Say in the audit that an act which stands there did not come to be."""
+        with contextlib.suppress(Exception):  # the first error counts; somebody may answer later
+            if head not in self.lake.table("reviews").scan().collect()["event_id"]:
+                trail.record(self.lake, review.GIVEN_UP, {"heads": [head]})
 
     def _text(self, text: str | None, name: str) -> str | None:
         whole = (text or "").strip()
